@@ -1,0 +1,47 @@
+# Two commands set everything up on a fresh machine: `make quickstart` and `make test`.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: help install quickstart test test-slow lint format docs bench clean
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
+
+install: $(INSTALLED)  ## make .venv and install everything the project needs
+
+$(INSTALLED): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(INSTALLED)
+
+quickstart: $(INSTALLED)  ## train, collapse and sample a one-step linearizer on real digits: runs/quickstart
+	$(BIN)/linearizer train configs/quickstart.toml
+
+test: $(INSTALLED)  ## the whole test suite, except what takes minutes
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(INSTALLED)  ## what takes minutes
+	$(BIN)/python -m pytest -m slow
+
+lint: $(INSTALLED)  ## formatter, linter, type checker, import rules
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(INSTALLED)  ## format and fix what can be fixed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: $(INSTALLED)  ## build the documentation into site/
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs]'
+	$(BIN)/mkdocs build --strict
+
+bench: $(INSTALLED)  ## the benchmarks of benchmarks/
+	$(BIN)/python -m benchmarks
+
+clean:  ## remove what was built, not what was trained
+	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

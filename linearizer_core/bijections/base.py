@@ -1,0 +1,132 @@
+"""The contract of an invertible network."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from linearizer_core.condition import Condition
+from linearizer_core.errors import BijectionError, InputShapeError, LogDetUnavailableError
+
+InverseKind = Literal["analytic", "iterative", "sequential"]
+InverseGrad = Literal["exact", "implicit", "none"]
+Shape = tuple[int, ...]
+
+
+class Bijection(nn.Module, ABC):
+    r"""An invertible network :math:`g`, from data to linear space.
+
+    ``forward`` always runs from data to the latent, ``inverse`` from the latent to data. Both take one tensor of shape
+    ``(B, *in_shape)`` or ``(B, *out_shape)`` and return one tensor; the two shapes hold the same number of elements.
+
+    Note to implementers. A bijection MUST
+        * call ``super().__init__(in_shape, out_shape)`` with shapes that exclude the batch dimension;
+        * implement `forward` and `inverse` (or, where the log-determinant is tractable, derive from
+          `TractableBijection` and implement `forward_and_logdet` and `inverse_and_logdet`);
+        * be differentiable in both directions: losses go through g and through g^-1;
+        * leave its input unmodified, and give the same output in train and eval mode (no dropout, no batch statistics);
+        * keep state that matters in buffers, so that saving and loading keeps it;
+        * run its own arithmetic outside autocast (`full_precision`), conditioners excepted: matrix products in
+          bfloat16 are not invertible.
+
+    It CAN declare, as class attributes (or on the instance, where it depends on its parts, as in a chain), how its inverse is
+    computed (``inverse_kind``), whether gradients flow through it (``inverse_grad``), that ``g^-1(g(x))`` has the very bits of
+    ``x`` (``bit_exact``), and, as an instance attribute, the names of the conditions it uses (``conditions``, a mapping from
+    the name to the number of categories).
+    """
+
+    inverse_kind: InverseKind = "analytic"
+    inverse_grad: InverseGrad = "exact"
+    has_logdet: bool = False
+    bit_exact: bool = False
+
+    def __init__(self, in_shape: Shape, out_shape: Shape | None = None, *, conditions: dict[str, int] | None = None) -> None:
+        super().__init__()
+        self.in_shape: Shape = tuple(in_shape)
+        self.out_shape: Shape = tuple(out_shape if out_shape is not None else in_shape)
+        self.conditions: dict[str, int] = dict(conditions or {})
+        if not self.in_shape or min(self.in_shape) < 1 or math.prod(self.in_shape) != math.prod(self.out_shape):
+            raise BijectionError(
+                f"{type(self).__name__}: in_shape {self.in_shape} and out_shape {self.out_shape} must be non-empty, positive "
+                "and hold the same number of elements"
+            )
+
+    @property
+    def dim(self) -> int:
+        """D, the number of elements of one example."""
+        return math.prod(self.in_shape)
+
+    @abstractmethod
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        """Map data ``(B, *in_shape)`` to the latent ``(B, *out_shape)``."""
+
+    @abstractmethod
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        """Map the latent ``(B, *out_shape)`` back to data ``(B, *in_shape)``."""
+
+    def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+        r"""Return ``z = g(x)`` and :math:`\log|\det \partial z/\partial x|` of shape ``(B,)``.
+
+        Raises:
+            LogDetUnavailableError: where ``has_logdet`` is False.
+        """
+        raise LogDetUnavailableError(f"{type(self).__name__} has no log-determinant; likelihood losses need a bijection with has_logdet = True")
+
+    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+        r"""Return ``x = g^-1(z)`` and :math:`\log|\det \partial x/\partial z|` of shape ``(B,)``.
+
+        Raises:
+            LogDetUnavailableError: where ``has_logdet`` is False.
+        """
+        raise LogDetUnavailableError(f"{type(self).__name__} has no log-determinant; likelihood losses need a bijection with has_logdet = True")
+
+    @property
+    def inv(self) -> Bijection:
+        """The inverse as a bijection of its own: a view that shares all parameters."""
+        from linearizer_core.bijections.inverse import Inverse
+
+        return Inverse(self)
+
+    def check_input(self, x: Tensor) -> None:
+        """Raise `InputShapeError` unless ``x`` has shape ``(B, *in_shape)``."""
+        self._check(x, self.in_shape, "input")
+
+    def check_latent(self, z: Tensor) -> None:
+        """Raise `InputShapeError` unless ``z`` has shape ``(B, *out_shape)``."""
+        self._check(z, self.out_shape, "latent")
+
+    def _check(self, tensor: Tensor, shape: Shape, what: str) -> None:
+        if tuple(tensor.shape[1:]) != shape:
+            expected = ", ".join(["B", *map(str, shape)])
+            raise InputShapeError(f"{type(self).__name__}: {what} has shape {tuple(tensor.shape)}, expected ({expected})")
+
+    def extra_repr(self) -> str:
+        conditions = f", conditions={self.conditions}" if self.conditions else ""
+        return f"{self.in_shape} -> {self.out_shape}{conditions}"
+
+
+class TractableBijection(Bijection):
+    """A bijection with a tractable log-determinant: implement the two ``*_and_logdet`` methods, the rest follows."""
+
+    has_logdet: bool = True
+
+    @abstractmethod
+    def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]: ...
+
+    @abstractmethod
+    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]: ...
+
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        return self.forward_and_logdet(x, condition)[0]
+
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        return self.inverse_and_logdet(z, condition)[0]
+
+
+def full_precision(x: Tensor) -> torch.autocast:
+    """A context in which autocast is off for the device of ``x``: the stream of a bijection is never lowered to bf16 or fp16."""
+    return torch.autocast(x.device.type, enabled=False)

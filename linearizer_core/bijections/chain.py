@@ -1,0 +1,93 @@
+"""Bijections one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+from typing import cast, final
+
+from torch import Tensor, nn
+
+from linearizer_core.bijections.base import Bijection
+from linearizer_core.bijections.capabilities import adopt_weakest, merge_conditions
+from linearizer_core.condition import Condition
+from linearizer_core.errors import BijectionError, LogDetUnavailableError
+
+
+@final
+class Chain(Bijection):
+    r""":math:`g = g_n \circ \dots \circ g_1`, applied in the order given; :math:`\log|\det g'| = \sum_i \log|\det g_i'|`.
+
+    Conditions are those of all members together; capabilities are those of the weakest member.
+
+    Arguments:
+        bijections: at least one; the output shape of each is the input shape of the next.
+
+    Raises:
+        BijectionError: when there is none, when shapes do not meet, or when members disagree about a condition.
+
+    Example:
+        >>> import torch
+        >>> from linearizer_core.bijections import Flatten, HaarSqueeze
+        >>> chain = Chain(HaarSqueeze((1, 4, 4)), Flatten((4, 2, 2)))
+        >>> x = torch.ones(1, 1, 4, 4)
+        >>> chain(x)[0, :4].tolist()
+        [2.0, 2.0, 2.0, 2.0]
+        >>> torch.equal(chain.inverse(chain(x)), x)
+        True
+    """
+
+    def __init__(self, *bijections: Bijection) -> None:
+        if not bijections:
+            raise BijectionError("Chain: got 0 bijections, expected at least 1; use Identity(shape) for a chain that does nothing")
+        for position, (left, right) in enumerate(pairwise(bijections)):
+            if left.out_shape != right.in_shape:
+                raise BijectionError(
+                    f"Chain: position {position} ({type(left).__name__}) gives {left.out_shape}, position {position + 1} "
+                    f"({type(right).__name__}) takes {right.in_shape}; make the two shapes equal"
+                )
+        super().__init__(bijections[0].in_shape, bijections[-1].out_shape, conditions=merge_conditions(bijections))
+        self.bijections = nn.ModuleList(bijections)
+        adopt_weakest(self, bijections)
+
+    def __len__(self) -> int:
+        return len(self.bijections)
+
+    def __iter__(self) -> Iterator[Bijection]:
+        return iter(cast(list[Bijection], self.bijections))
+
+    def __getitem__(self, position: int) -> Bijection:
+        return cast(Bijection, self.bijections[position])
+
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        for bijection in self:
+            x = bijection(x, condition)
+        return x
+
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        for bijection in reversed(list(self)):
+            z = bijection.inverse(z, condition)
+        return z
+
+    def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+        self._require_logdet()
+        total = x.new_zeros(len(x))
+        for bijection in self:
+            x, logdet = bijection.forward_and_logdet(x, condition)
+            total = total + logdet
+        return x, total
+
+    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+        self._require_logdet()
+        total = z.new_zeros(len(z))
+        for bijection in reversed(list(self)):
+            z, logdet = bijection.inverse_and_logdet(z, condition)
+            total = total + logdet
+        return z, total
+
+    def _require_logdet(self) -> None:
+        if not self.has_logdet:
+            position, member = next((i, member) for i, member in enumerate(self) if not member.has_logdet)
+            raise LogDetUnavailableError(
+                f"Chain: position {position} ({type(member).__name__}) has no log-determinant; likelihood losses need members with has_logdet = True"
+            )

@@ -1,0 +1,24 @@
+"""The card of a saved model: what it is, how to use it, what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+if TYPE_CHECKING:
+    from linearizer_core.pretrained import ArtifactConfig
+
+
+def render_card(config: ArtifactConfig, metrics: Mapping[str, Any]) -> str:
+    """Markdown with the front matter of a Hub model card. It quotes measured metrics only; what was not measured is not mentioned."""
+    environment = Environment(
+        loader=PackageLoader("linearizer_core"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
+    )
+    environment.filters["figure"] = _figure
+    return environment.get_template("card.md.j2").render(config=config, metrics=metrics)
+
+
+def _figure(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")

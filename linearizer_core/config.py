@@ -1,0 +1,193 @@
+"""The validated configuration of a run: TOML plus ``key=value`` overrides. Torch-free."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import tomlkit
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
+
+from linearizer_core.errors import ConfigError
+from linearizer_core.validation import NONE, join_problems, validate
+
+_STRICT = ConfigDict(extra="forbid", frozen=True)
+
+
+class Component(BaseModel):
+    """A registered name and the options of its plugin: in TOML one table, ``name`` next to the options.
+
+    Example:
+        >>> component = Component(name="coupling", levels=[])
+        >>> component.name, component.options
+        ('coupling', {'levels': []})
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = Field(description="registered name; `linearizer list` shows them")
+
+    if TYPE_CHECKING:
+
+        def __init__(self, *, name: str, **options: Any) -> None: ...
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Everything but the name, as given; the plugin's own configuration validates it."""
+        return dict(self.model_extra or {})
+
+
+class OptimizerConfig(BaseModel):
+    """The optimiser of one stage."""
+
+    model_config = _STRICT
+
+    name: Literal["adam", "adamw"] = Field("adamw", description="adamw decays weights apart from the gradient, adam through it")
+    lr: PositiveFloat = Field(1e-3, description="learning rate after warm-up")
+    betas: tuple[float, float] = Field((0.9, 0.999), description="decay of the first and second moment")
+    weight_decay: NonNegativeFloat = Field(0.0, description="decay of the weights per step, times the learning rate")
+
+
+class StageConfig(BaseModel):
+    """How long and how one stage trains. The learning rate warms up linearly, holds, then follows a cosine."""
+
+    model_config = _STRICT
+
+    steps: PositiveInt = Field(description="optimiser steps")
+    batch_size: PositiveInt = Field(description="examples per step, over all processes and accumulated micro-batches")
+    optimizer: OptimizerConfig = Field(OptimizerConfig(), description="optimiser and learning rate")
+    warmup_steps: NonNegativeInt = Field(0, description="steps of linear warm-up")
+    hold: float = Field(0.0, ge=0, le=1, description="fraction of the steps at full rate before the cosine begins")
+    final_lr_fraction: float = Field(0.005, ge=0, le=1, description="rate at the last step, as a fraction of the full rate")
+    clip_norm: PositiveFloat | None = Field(None, description="largest gradient norm; none: no clipping")
+    ema: float | None = Field(None, ge=0, lt=1, description="decay of the average of the weights; none: no average")
+    ema_warmup: PositiveInt = Field(50, description="after k steps the decay is min(ema, k / (k + ema_warmup))")
+
+
+class TrainingConfig(BaseModel):
+    """What a run needs beside its model and data."""
+
+    model_config = _STRICT
+
+    output: Path = Field(description="folder of the run: checkpoints, metrics, samples, model")
+    seed: NonNegativeInt = Field(0, description="seed of initialisation, data order and noise")
+    mixed_precision: Literal["no", "bf16", "fp16"] = Field("no", description="precision of the conditioners while training")
+    checkpoint_every: PositiveInt = Field(1000, description="steps between checkpoints")
+    keep_checkpoints: PositiveInt = Field(2, description="newest checkpoints to keep")
+    sample_every: NonNegativeInt = Field(0, description="steps between sample grids; 0: none")
+    log_every: PositiveInt = Field(10, description="steps between logged metrics")
+    accumulation_steps: PositiveInt = Field(1, description="micro-batches per step")
+    num_workers: NonNegativeInt = Field(0, description="loader processes")
+    tracker: Literal["jsonl", "tensorboard", "trackio", "wandb"] = Field("jsonl", description="where metrics go beside metrics.jsonl")
+
+
+class ModelConfig(BaseModel):
+    """What a model is made of."""
+
+    model_config = _STRICT
+
+    task: Component
+    backbone: Component
+    core: Component
+
+
+class RunConfig(BaseModel):
+    """One training run, from data to report.
+
+    Example:
+        >>> names = {part: {"name": part} for part in ("task", "backbone", "core", "data")}
+        >>> config = RunConfig.model_validate({**names, "training": {"output": "runs/x"}})
+        >>> config.training.seed, config.model.backbone.name
+        (0, 'backbone')
+    """
+
+    model_config = _STRICT
+
+    task: Component
+    backbone: Component
+    core: Component
+    data: Component
+    training: TrainingConfig
+
+    @property
+    def model(self) -> ModelConfig:
+        """The part that a saved model keeps."""
+        return ModelConfig(task=self.task, backbone=self.backbone, core=self.core)
+
+
+def load_config(path: Path | str, overrides: Sequence[str] = ()) -> RunConfig:
+    """Read a TOML file, apply ``key=value`` overrides in order, and validate all of it, the options of every component included.
+
+    A key is a dotted path (``training.seed=3``, ``backbone.dense.width=512``); a value is a TOML literal, anything else a string.
+
+    Raises:
+        ConfigError: naming the file and each key, the value, what was expected and the nearest valid key.
+    """
+    from linearizer_core.factory import validate_components
+
+    path = Path(path)
+    values = _read(path)
+    where = str(path)
+    for override in overrides:
+        _apply(values, override, where)
+    if overrides:
+        where += f" with {' '.join(overrides)}"
+    config = validate(RunConfig, values, where=where)
+    if problems := validate_components(config):
+        raise ConfigError(join_problems(problems, where))
+    return config
+
+
+def dump_config(config: RunConfig) -> str:
+    """The configuration as TOML text, every default of `RunConfig` written out; `load_config` reads it back to an equal one.
+
+    Example:
+        >>> names = {part: {"name": part} for part in ("task", "backbone", "core", "data")}
+        >>> config = RunConfig.model_validate({**names, "training": {"output": "runs/x"}})
+        >>> print(dump_config(config).splitlines()[0])
+        [task]
+    """
+    return tomlkit.dumps(_without_null(config.model_dump(mode="json")))
+
+
+def _without_null(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_null(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_null(item) for item in value]
+    return NONE if value is None else value
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}; give the path of a TOML file") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error}; save it as UTF-8") from error
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}; strings need quotes, tables a [header]") from error
+
+
+def _apply(values: dict[str, Any], override: str, where: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.strip().split(".")
+    if not equals or not all(parts):
+        raise ConfigError(f"{where}: override {override!r} is malformed; write key=value with a dotted key, such as training.seed=3")
+    table = values
+    for depth, part in enumerate(parts[:-1], start=1):
+        table = table.setdefault(part, {})
+        if not isinstance(table, dict):
+            parent = ".".join(parts[:depth])
+            raise ConfigError(f"{where}: override {override!r}: {parent} is {table!r}, not a table; give {parent} a whole value instead")
+    table[parts[-1]] = _literal(text.strip())
+
+
+def _literal(text: str) -> Any:
+    try:
+        parsed = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return parsed["value"] if len(parsed) == 1 else text

@@ -1,0 +1,114 @@
+"""Every error this framework raises on purpose.
+
+Each message says three things: the value that was found, what was expected, and how to mend it.
+All of them derive from `LinearizerError`, so one `except` clause catches what we raise and nothing else.
+This module imports nothing heavy: the command line reports errors without loading torch.
+"""
+
+
+class LinearizerError(Exception):
+    """Base class of all errors raised on purpose by this framework."""
+
+
+# --- algebra ---------------------------------------------------------------------------------
+
+
+class AlgebraError(LinearizerError):
+    """The algebra does not allow the operation."""
+
+
+class ShapeMismatchError(AlgebraError, ValueError):
+    """Operands whose shapes do not fit together."""
+
+
+class SpaceMismatchError(AlgebraError):
+    """Two linearizers that do not share the induced space in which they would have to meet."""
+
+
+class NotEndomorphismError(AlgebraError):
+    """An operation that needs gx to be gy (powers, exponentials) on a map between two different spaces."""
+
+
+class SingularOperatorError(AlgebraError):
+    """The inverse of an operator that has none."""
+
+
+class UndefinedPowerError(AlgebraError):
+    """A power that does not exist over the reals, such as the square root of a reflection."""
+
+
+class DenseLimitError(AlgebraError):
+    """An unstructured operation that would form a dense matrix above the stated size."""
+
+
+class NoTerminalLimitError(AlgebraError):
+    """A propagator to t = 1 of a core that has no limit there."""
+
+
+class UnknownSolverError(AlgebraError, ValueError):
+    """A solver name that the core does not offer."""
+
+
+# --- bijections and conditions -----------------------------------------------------------------
+
+
+class BijectionError(LinearizerError):
+    """A bijection used outside its contract."""
+
+
+class InputShapeError(BijectionError, ValueError):
+    """An input whose shape is not the declared one."""
+
+
+class NotInitializedError(BijectionError):
+    """The inverse of a data-dependent layer before its first forward pass."""
+
+
+class LogDetUnavailableError(BijectionError):
+    """The log-determinant of a bijection that does not offer one."""
+
+
+class ConditionError(LinearizerError, ValueError):
+    """A condition that is missing, of the wrong shape, or out of range."""
+
+
+# --- plugins -----------------------------------------------------------------------------------
+
+
+class PluginError(LinearizerError):
+    """Something is wrong with a plugin or with what it hands over."""
+
+
+class UnknownNameError(PluginError, LookupError):
+    """A name that no loaded plugin registered."""
+
+
+class TargetError(PluginError):
+    """A target of the form ``pkg.mod:Name`` that cannot be imported or is not what its spec says."""
+
+
+# --- configuration, data, training, artifacts ----------------------------------------------------
+
+
+class ConfigError(LinearizerError, ValueError):
+    """A run configuration that cannot be used."""
+
+
+class DataError(LinearizerError):
+    """Data that is missing, empty or malformed."""
+
+
+class TrainingError(LinearizerError):
+    """Training that cannot go on."""
+
+
+class NonFiniteLossError(TrainingError):
+    """A loss that is NaN or infinite."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint that is missing, truncated or belongs to another run."""
+
+
+class ArtifactError(LinearizerError):
+    """A saved model that is truncated, edited, of a future format or not a linearizer."""

@@ -1,0 +1,52 @@
+"""The model: two bijections and a core between them."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from linearizer_core.bijections import Bijection
+from linearizer_core.condition import Condition
+from linearizer_core.core_operator import CoreOperator
+from linearizer_core.errors import ShapeMismatchError
+from linearizer_core.linearizer import Linearizer
+from linearizer_core.operators import LinearOperator
+from linearizer_core.space import InducedSpace
+
+
+class LinearizerModel(nn.Module):
+    """Holds gx, gy and the core, and hands out `Linearizer` objects.
+
+    ``gx`` is the bijection of the domain, ``gy`` that of the codomain; they may be one object, and are then saved once. In flow matching the
+    domain is noise and the codomain is data.
+
+    Args:
+        gx: bijection of the domain, dimension n.
+        core: the core operator, shape ``(m, n)``.
+        gy: bijection of the codomain, dimension m; gx when left out.
+    """
+
+    def __init__(self, gx: Bijection, core: CoreOperator, gy: Bijection | None = None) -> None:
+        super().__init__()
+        self.gx = gx
+        self.core = core
+        self.gy = gx if gy is None else gy
+        if core.shape != (self.gy.dim, self.gx.dim):
+            raise ShapeMismatchError(f"the core has shape {core.shape}, the bijections need {(self.gy.dim, self.gx.dim)}")
+
+    @property
+    def conditions(self) -> dict[str, int]:
+        """All categorical conditions in use: name to number of categories."""
+        return {**self.gx.conditions, **self.core.conditions, **self.gy.conditions}
+
+    def domain(self, condition: Condition | None = None) -> InducedSpace:
+        """The induced space of gx."""
+        return InducedSpace(self.gx, condition)
+
+    def codomain(self, condition: Condition | None = None) -> InducedSpace:
+        """The induced space of gy."""
+        return InducedSpace(self.gy, condition)
+
+    def linearizer(self, operator: LinearOperator | None = None, condition: Condition | None = None) -> Linearizer:
+        """The map with ``operator`` (the core's own under ``condition`` when left out) between the two induced spaces."""
+        operator = self.core.operator(condition) if operator is None else operator
+        return Linearizer(self.domain(condition), operator, self.codomain(condition))

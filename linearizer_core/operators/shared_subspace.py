@@ -1,0 +1,144 @@
+"""Operators that differ from a multiple of the identity inside one fixed subspace only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from linearizer_core.errors import ShapeMismatchError, SingularOperatorError
+from linearizer_core.operators.base import SVD, LinearOperator, Scalar
+from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank
+from linearizer_core.operators.low_rank import LowRank
+from linearizer_core.operators.matrix_functions import inverse, phi_1
+from linearizer_core.operators.scaled_identity import ScaledIdentity
+
+
+@final
+class SharedSubspace(LinearOperator):
+    r""":math:`c I + U M V^T` with ``left`` U and ``right`` V of shape ``(D, R)`` and ``core`` M of shape ``(R, R)``.
+
+    Operators that hold **the very same tensors** U and V form an algebra: with ``gram`` :math:`G = V^T U`,
+
+    .. math:: (c_1 I + U M_1 V^T)(c_2 I + U M_2 V^T) = c_1 c_2 I + U (c_1 M_2 + c_2 M_1 + M_1 G M_2) V^T,
+
+    so sums, products, integer powers, inverses and exponentials cost nothing that grows with D. G is computed when first needed unless given.
+    With any other operator the result is an `IdentityPlusLowRank`.
+
+    Raises:
+        ShapeMismatchError: when the shapes do not fit together.
+
+    Example:
+        >>> import torch
+        >>> from linearizer_core.operators import SharedSubspace
+        >>> u = torch.eye(5, 2)
+        >>> a = SharedSubspace(1.0, u, torch.tensor([[0.0, 1.0], [0.0, 0.0]]), u)
+        >>> (a**10).core
+        tensor([[ 0., 10.],
+                [ 0.,  0.]])
+    """
+
+    kind: ClassVar[str] = "shared_subspace"
+    fields: ClassVar[tuple[str, ...]] = ("scale", "left", "core", "right")
+
+    def __init__(self, scale: Scalar, left: Tensor, core: Tensor, right: Tensor, gram: Tensor | None = None) -> None:
+        size = left.shape[1] if left.ndim == 2 else -1
+        if left.shape != right.shape or core.shape != (size, size) or (gram is not None and gram.shape != core.shape):
+            given = ", ".join(str(tuple(tensor.shape)) for tensor in (left, core, right, gram) if tensor is not None)
+            raise ShapeMismatchError(f"SharedSubspace: left, core, right (and gram) have shapes {given}; expected (D, R), (R, R), (D, R) (and (R, R))")
+        self.scale = torch.as_tensor(scale, dtype=core.dtype, device=core.device)
+        self.left = left
+        self.core = core
+        self.right = right
+        self._gram = gram
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.left), len(self.left)
+
+    @property
+    def gram(self) -> Tensor:
+        """G = V^T U, ``(R, R)``."""
+        if self._gram is None:
+            self._gram = self.right.mT @ self.left
+        return self._gram
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.core.dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.core.device
+
+    @property
+    def T(self) -> SharedSubspace:
+        return SharedSubspace(self.scale, self.right, self.core.mT, self.left, None if self._gram is None else self._gram.mT)
+
+    def to_low_rank(self) -> IdentityPlusLowRank:
+        """The same operator with U M as the left factor."""
+        return IdentityPlusLowRank(self.scale, self.left @ self.core, self.right)
+
+    def shares_subspace(self, other: LinearOperator) -> bool:
+        """Whether ``other`` holds the very same U and V, so that the two combine in R dimensions."""
+        return isinstance(other, SharedSubspace) and self.left is other.left and self.right is other.right
+
+    def _apply(self, z: Tensor) -> Tensor:
+        return self.scale * z + (z @ self.right) @ self.core.mT @ self.left.mT
+
+    def _scale(self, factor: Scalar) -> SharedSubspace:
+        return self._with(self.scale * factor, self.core * factor)
+
+    def _matmul(self, other: LinearOperator) -> LinearOperator:
+        if isinstance(other, SharedSubspace) and self.shares_subspace(other):
+            return self._with(self.scale * other.scale, self.scale * other.core + other.scale * self.core + self.core @ self.gram @ other.core)
+        return self.to_low_rank() @ _lowered(other) if isinstance(other, IdentityPlusLowRank | SharedSubspace) else NotImplemented
+
+    def _rmatmul(self, other: LinearOperator) -> LinearOperator:
+        return other @ self.to_low_rank() if isinstance(other, IdentityPlusLowRank) else NotImplemented
+
+    def _add(self, other: LinearOperator) -> LinearOperator:
+        if isinstance(other, ScaledIdentity):
+            return self._with(self.scale + other.scale, self.core)
+        if isinstance(other, SharedSubspace) and self.shares_subspace(other):
+            return self._with(self.scale + other.scale, self.core + other.core)
+        return self.to_low_rank() + _lowered(other) if isinstance(other, IdentityPlusLowRank | SharedSubspace | LowRank) else NotImplemented
+
+    def inverse(self) -> LinearOperator:
+        if float(self.scale) == 0:
+            if len(self.core) < len(self.left):
+                raise SingularOperatorError(f"inverse of {self!r} of rank {len(self.core)} at most, expected full rank; use pinv")
+            return super().inverse()
+        scale, core = self.scale.double(), self.core.double()
+        inner = core @ self.gram.double() + torch.diag(scale.expand(len(core)))
+        return self._with(1 / scale, -inverse(inner, self._precision) @ core / scale)
+
+    def expm(self, t: float = 1.0) -> SharedSubspace:
+        growth, core = (t * self.scale.double()).exp(), t * self.core.double()
+        return self._with(growth, growth * phi_1(core @ self.gram.double()) @ core)
+
+    def _real_power(self, exponent: float) -> LinearOperator:
+        return self.to_low_rank()._real_power(exponent)
+
+    def _dense(self) -> Tensor:
+        return self.to_low_rank()._dense()
+
+    def _svd(self) -> SVD:
+        return self.to(torch.float64).to_low_rank()._svd()
+
+    @property
+    def _precision(self) -> float:
+        return torch.finfo(self.dtype).eps * max(1, min(2 * len(self.core), len(self.left)))
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> SharedSubspace:
+        left = function(self.left)
+        return SharedSubspace(function(self.scale), left, function(self.core), left if self.right is self.left else function(self.right))
+
+    def _with(self, scale: Tensor, core: Tensor) -> SharedSubspace:
+        return SharedSubspace(scale, self.left, core.to(self.dtype), self.right, self._gram)
+
+
+def _lowered(operator: LinearOperator) -> LinearOperator:
+    return operator.to_low_rank() if isinstance(operator, SharedSubspace) else operator

@@ -1,0 +1,102 @@
+"""The contract of a task: what is built, how it is trained, sampled and judged."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from linearizer_core.bijections import Bijection
+from linearizer_core.config import StageConfig
+from linearizer_core.core_operator import CoreOperator
+from linearizer_core.data import Batch, DataInfo, Splits
+from linearizer_core.model import LinearizerModel
+from linearizer_core.operators import LinearOperator
+
+
+@dataclass(frozen=True)
+class BuildContext:
+    """What a task builds its model from.
+
+    ``backbone(in_shape, conditions)`` and ``core(shape, conditions)`` make the components that the configuration names;
+    ``conditions`` maps the name of a categorical condition to its number of categories and may be None.
+    """
+
+    info: DataInfo
+    backbone: Callable[[tuple[int, ...], dict[str, int] | None], Bijection]
+    core: Callable[[tuple[int, int], dict[str, int] | None], CoreOperator]
+
+
+class Stage(ABC):
+    """One part of training, with its own loss, parameters, data and optimiser. Stages run in order; the next starts from the averaged weights of the last."""
+
+    def __init__(self, name: str, config: StageConfig) -> None:
+        self.name = name
+        self.config = config
+
+    @abstractmethod
+    def parameters(self, model: LinearizerModel) -> Iterable[nn.Parameter]:
+        """The parameters this stage trains; all others are frozen."""
+
+    def begin(self, model: LinearizerModel, splits: Splits) -> None:
+        """Fit what is fitted rather than trained (means, clusters), into buffers of the model. Runs once, before the first step, and not again on resume.
+
+        Must give the same result on every process.
+        """
+
+    def dataset(self, model: LinearizerModel, splits: Splits) -> Dataset[Batch]:
+        """The examples this stage trains on: the training split, or something computed from it with the frozen part of the model (deterministically: resume recomputes it)."""
+        return splits.train
+
+    @abstractmethod
+    def loss(self, model: LinearizerModel, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
+        """``loss``, and further scalars to log. All randomness comes from ``generator`` (on the batch's device), which is what makes resume exact."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What an evaluation found: metrics (JSON values), and figures by file name, already written."""
+
+    metrics: dict[str, Any]
+    figures: tuple[str, ...] = field(default=())
+
+
+class Task(ABC):
+    """What people train: constructed as ``Target(config)`` from the validated configuration of its plugin."""
+
+    @abstractmethod
+    def build(self, context: BuildContext) -> LinearizerModel:
+        """Make the untrained model."""
+
+    @abstractmethod
+    def stages(self) -> Sequence[Stage]:
+        """The stages of training, at least one."""
+
+    def collapsed(self, model: LinearizerModel) -> LinearOperator | None:
+        """The one operator that stands for all steps, to be saved with the model; None for a task without such a thing."""
+        return None
+
+    @abstractmethod
+    def sample(
+        self,
+        model: LinearizerModel,
+        n: int,
+        generator: torch.Generator,
+        options: Mapping[str, Any] | None = None,
+        *,
+        operator: LinearOperator | None = None,
+    ) -> Tensor:
+        """``n`` examples ``(n, *shape)`` on the device of ``generator``.
+
+        ``options`` are task-specific, unknown ones raise `ConfigError`; ``operator`` is the collapsed operator, where it is at hand already.
+        """
+
+    @abstractmethod
+    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path) -> Report:
+        """Measure the model, and write the figures into ``folder``."""

@@ -1,0 +1,45 @@
+"""``accelerate launch -m linearizer_core.training CONFIG [key=value ...]``: one run, on as many processes as the launcher starts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from linearizer_core.config import load_config
+from linearizer_core.errors import LinearizerError
+
+
+def main() -> int:
+    """Run the command line; 2 for an error the user can mend."""
+    parser = argparse.ArgumentParser(prog="linearizer_core.training", description="Train what a configuration describes; run it again to continue after a stop.")
+    parser.add_argument("config", type=Path, help="a TOML file, such as those in configs/")
+    parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace those of the file, such as training.seed=3 data.root=DIR")
+    arguments = parser.parse_args()
+    try:
+        config = load_config(arguments.config, arguments.overrides)
+
+        from linearizer_core.training.run import train
+
+        summary = train(config)
+        if summary.report is not None:
+            print(f"finished: {summary.output / 'report.json'}")
+    except LinearizerError as error:
+        if os.environ.get("RANK", "0") == "0":
+            print(f"error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        _leave_process_group()
+    return 0
+
+
+def _leave_process_group() -> None:
+    import torch.distributed
+
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,44 @@
+"""The accelerator of a run."""
+
+from __future__ import annotations
+
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from accelerate.utils import DistributedDataParallelKwargs, DistributedType, GradientAccumulationPlugin
+
+from linearizer_core.config import TrainingConfig
+from linearizer_core.errors import ConfigError
+
+__all__ = ["make_accelerator"]
+
+_SUPPORTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
+
+
+def make_accelerator(config: TrainingConfig) -> Accelerator:
+    """Take hold of the device, and of the process group where ``accelerate launch`` started several processes.
+
+    Raises:
+        ConfigError: for fp16 without a GPU, and for a kind of distribution that is not data-parallel.
+    """
+    # Accelerate keeps the first run's precision for the whole process; a second run in a notebook may ask for another.
+    AcceleratorState._reset_state()
+    accelerator = Accelerator(
+        mixed_precision=config.mixed_precision,
+        # The loop accumulates by itself; the plugin keeps a variable set by the launcher from dividing the loss again.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1, sync_with_dataloader=False),
+        log_with=None if config.tracker == "jsonl" else config.tracker,
+        project_dir=str(config.output),
+        kwargs_handlers=[DistributedDataParallelKwargs(broadcast_buffers=False)],
+    )
+    if accelerator.distributed_type not in _SUPPORTED:
+        raise ConfigError(
+            f"accelerate is configured for {accelerator.distributed_type.value}; training runs on one process or data-parallel (DDP) "
+            "on several: run `accelerate config` and choose no FSDP, DeepSpeed or Megatron"
+        )
+    if config.mixed_precision == "fp16" and accelerator.device.type == "cpu":
+        raise ConfigError("training.mixed_precision is 'fp16', which needs a GPU, and this run is on the CPU; use 'no' or 'bf16'")
+    accelerator.init_trackers(
+        "tensorboard" if config.tracker == "tensorboard" else "linearizer",
+        init_kwargs={"wandb": {"dir": str(config.output), "name": config.output.name}, "trackio": {"name": config.output.name}},
+    )
+    return accelerator

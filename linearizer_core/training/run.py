@@ -1,0 +1,97 @@
+"""A run from its configuration to its report."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from linearizer_core.config import RunConfig, dump_config
+from linearizer_core.data import Splits
+from linearizer_core.errors import ConfigError
+from linearizer_core.factory import create_dataset
+from linearizer_core.pretrained import build_model
+from linearizer_core.task import Report, Stage, Task
+from linearizer_core.training.accelerator import make_accelerator
+from linearizer_core.training.differences import differing_keys
+from linearizer_core.training.files import write_json, write_text
+from linearizer_core.training.finish import finish
+from linearizer_core.training.loop import FitResult, fit
+from linearizer_core.training.record import run_facts
+from linearizer_core.training.sampler import check_batch_size
+from linearizer_core.training.tracking import check_tracker
+
+__all__ = ["RunSummary", "train"]
+
+FREE_KEYS = frozenset({"output", "checkpoint_every", "keep_checkpoints", "sample_every", "log_every", "num_workers", "tracker"})
+"""Fields of `TrainingConfig` that may change on resume: they do not touch the weights."""
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What came of a run; ``report`` is None on all processes but the main one."""
+
+    output: Path
+    result: FitResult
+    report: Report | None
+
+
+def train(config: RunConfig) -> RunSummary:
+    """Train, save and evaluate what ``config`` describes; in a folder that holds the same run already, continue it.
+
+    Configuration, data, model and output folder are checked before any device is touched. The folder then holds ``config.toml``,
+    ``metrics.jsonl``, ``checkpoints``, ``samples``, ``run.json`` and ``report.json``.
+
+    Raises:
+        ConfigError: for a configuration that cannot be used, and for an output folder that holds another run.
+        DataError: for data that is missing or malformed.
+        TrainingError: for training that cannot go on (see `fit`).
+    """
+    training = config.training
+    check_tracker(training.tracker)
+    _check_output(config)
+    splits = create_dataset(config.data.name, **config.data.options).load()
+    task, model = build_model(config.model, splits.info, training.seed)
+    _check_batches(task, splits, config)
+
+    accelerator = make_accelerator(training)
+    if accelerator.is_main_process:
+        training.output.mkdir(parents=True, exist_ok=True)
+        write_text(training.output / "config.toml", dump_config(config))
+    report = None
+    try:
+        result = fit(task, model, splits, training, accelerator=accelerator)
+        if accelerator.is_main_process:
+            facts = run_facts(model, training, result, accelerator)
+            write_json(training.output / "run.json", facts)
+            report = finish(task, model, splits, training.output, facts)
+    finally:
+        for tracker in accelerator.trackers:
+            tracker.finish()
+    return RunSummary(training.output, result, report)
+
+
+def _check_output(config: RunConfig) -> None:
+    """Raise `ConfigError` when the output folder holds a run that this configuration would not continue."""
+    output = config.training.output
+    written = output / "config.toml"
+    if not written.exists():
+        if (output / "checkpoints").exists():
+            raise ConfigError(f"{output} holds checkpoints but no config.toml, so it cannot be told which run they belong to; choose another training.output")
+        return
+    earlier, now = tomllib.loads(written.read_text(encoding="utf-8")), tomllib.loads(dump_config(config))
+    for key in FREE_KEYS:
+        earlier["training"].pop(key, None)
+        now["training"].pop(key, None)
+    if strange := differing_keys(earlier, now):
+        raise ConfigError(f"{output} holds a run with another configuration: {strange}; choose another training.output, or restore these values to continue it")
+
+
+def _check_batches(task: Task, splits: Splits, config: RunConfig) -> None:
+    # Set by the launcher; where it is not, the sampler checks again.
+    chunks = int(os.environ.get("WORLD_SIZE", "1")) * config.training.accumulation_steps
+    for stage in task.stages():
+        own_data = type(stage).dataset is not Stage.dataset
+        examples = stage.config.batch_size if own_data else len(splits.train)  # type: ignore[arg-type]
+        check_batch_size(stage.name, stage.config.batch_size, examples=examples, chunks=chunks)

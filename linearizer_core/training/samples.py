@@ -1,0 +1,43 @@
+"""Sample grids in the course of training."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from pathlib import Path
+
+import torch
+from torchvision.utils import save_image
+
+from linearizer_core.errors import LinearizerError
+from linearizer_core.model import LinearizerModel
+from linearizer_core.task import Task
+from linearizer_core.training.seeds import derive_seed
+
+__all__ = ["is_image", "write_samples"]
+
+COUNT = 64
+
+
+def is_image(shape: tuple[int, ...]) -> bool:
+    """Whether examples of this shape can be shown: one or three channels, height, width."""
+    return len(shape) == 3 and shape[0] in (1, 3)
+
+
+def write_samples(task: Task, model: LinearizerModel, path: Path, *, seed: int, device: torch.device) -> None:
+    """Write a grid of samples as PNG. The noise is the same for every grid of a run; no random state of the process is touched.
+
+    A task that cannot sample yet, because a later stage fits what it needs, costs a warning and no picture.
+    """
+    devices = [device] if device.type == "cuda" else []
+    generator = torch.Generator(device).manual_seed(derive_seed(seed, "samples"))
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices):
+            images = task.sample(model, COUNT, generator)
+    except LinearizerError as error:
+        warnings.warn(f"no samples at {path.stem}: {error}", stacklevel=2)
+        return
+    path.parent.mkdir(exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.tmp.png")
+    save_image(images.float().clamp(0, 1).cpu(), temporary, nrow=8)
+    os.replace(temporary, path)

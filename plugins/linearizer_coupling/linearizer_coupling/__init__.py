@@ -1,0 +1,6 @@
+"""The backbone ``coupling``: an invertible network of affine or additive couplings.
+
+- `linearizer_coupling.config.CouplingConfig`: its options
+- `linearizer_coupling.backbone.coupling_backbone`: makes it
+- `linearizer_coupling.hooks`: registers it
+"""

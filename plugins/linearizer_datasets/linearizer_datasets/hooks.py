@@ -1,0 +1,38 @@
+"""What this plugin hands over. Imports no torch."""
+
+from __future__ import annotations
+
+from linearizer_core.hookspecs import hookimpl
+from linearizer_core.specs import DatasetSpec
+
+
+@hookimpl
+def linearizer_datasets() -> list[DatasetSpec]:
+    return [
+        DatasetSpec(
+            name="digits",
+            target="linearizer_datasets.digits:Digits",
+            config="linearizer_datasets.config:DigitsConfig",
+            summary="1,797 handwritten digits of 8x8 pixels that ship inside scikit-learn; no download",
+            reference="Alpaydin and Kaynak, UCI Optical Recognition of Handwritten Digits, 1998",
+        ),
+        DatasetSpec(
+            name="mnist",
+            target="linearizer_datasets.mnist:Mnist",
+            config="linearizer_datasets.config:MnistConfig",
+            summary="70,000 handwritten digits of 28x28 pixels, from a folder with the four idx files",
+            reference="LeCun, Cortes and Burges, The MNIST database of handwritten digits",
+        ),
+        DatasetSpec(
+            name="image_folder",
+            target="linearizer_datasets.image_folder:ImageFolder",
+            config="linearizer_datasets.config:ImageFolderConfig",
+            summary="a folder of pictures, with one subfolder per class or none",
+        ),
+        DatasetSpec(
+            name="npz",
+            target="linearizer_datasets.npz:Npz",
+            config="linearizer_datasets.config:NpzConfig",
+            summary="NumPy archives train.npz and test.npz with images and, if there are, labels",
+        ),
+    ]

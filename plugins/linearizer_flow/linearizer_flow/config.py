@@ -1,0 +1,121 @@
+"""Validated options of the flow task. Imports no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from linearizer_core.config import Component, OptimizerConfig, StageConfig
+
+
+class _Options(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ReconstructionConfig(StageConfig):
+    """First stage of the latent-prior recipe: the bijection learns to keep what matters in the leading coordinates."""
+
+    steps: int = Field(1500, ge=1, description="optimiser steps")
+    batch_size: int = Field(128, ge=2, description="examples per step, over all processes")
+    optimizer: OptimizerConfig = OptimizerConfig(lr=1e-3, betas=(0.9, 0.99), weight_decay=1e-4)
+    warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
+    hold: float = Field(0.3, ge=0, le=1, description="fraction of the steps at full rate before the cosine")
+    clip_norm: float | None = Field(1.0, gt=0, description="largest gradient norm; none to switch clipping off")
+    ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the averaged weights; none to switch averaging off")
+    reconstruction_weight: float = Field(40.0, ge=0, description="weight of the mean squared pixel error (pixels in [0, 1])")
+    tail_weight: float = Field(3.0, ge=0, description="weight of the mean square of the dropped coordinates")
+    covariance_weight: float = Field(0.1, ge=0, description="weight of the distance of the kept coordinates' moments from standard ones")
+    latent_noise: float = Field(0.15, ge=0, description="standard deviation of the noise on the kept coordinates while decoding")
+    perceptual_weight: float = Field(0.0, ge=0, description="weight of the perceptual term, where one is configured")
+
+
+class PriorConfig(StageConfig):
+    """Second stage of the latent-prior recipe: a flow on the kept coordinates, fitted by likelihood on the averaged bijection."""
+
+    steps: int = Field(2600, ge=1, description="optimiser steps")
+    batch_size: int = Field(512, ge=2, description="latents per step, over all processes")
+    optimizer: OptimizerConfig = OptimizerConfig(lr=2e-3, betas=(0.9, 0.99), weight_decay=1e-3)
+    warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
+    hold: float = Field(0.0, ge=0, le=1, description="fraction of the steps at full rate before the cosine")
+    clip_norm: float | None = Field(5.0, gt=0, description="largest gradient norm; none to switch clipping off")
+    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; none to switch averaging off")
+    latent_noise: float = Field(0.1, ge=0, description="standard deviation of the noise added to the whitened latents")
+    backbone: Component | None = Field(
+        None,
+        description="the bijection h on the kept coordinates: any backbone that takes vectors and has a log-determinant; "
+        "eight dense couplings of width 256, with a scale for each category, when none",
+    )
+
+
+class PerceptualConfig(_Options):
+    """A perceptual distance on the features of a timm model."""
+
+    model: str = Field(description="name of a timm model that supports features_only, such as tf_efficientnet_lite0")
+    weights: Path | None = Field(None, description="local safetensors file with timm's key names; pretrained weights from the Hub when left out")
+    layers: int = Field(3, ge=1, description="number of leading feature maps compared")
+    size: int = Field(32, ge=8, description="side to which images are scaled first")
+
+
+class LatentPriorRecipe(_Options):
+    """The recommended recipe: reconstruction through r kept coordinates, then a flow on them."""
+
+    condition: Literal["label", "cluster", "none"] = Field("label", description="what the prior is conditioned on: the label, k-means clusters of the latents, or nothing")
+    clusters: int = Field(32, ge=2, description="number of clusters, where condition = cluster")
+    reconstruction: ReconstructionConfig = ReconstructionConfig()
+    prior: PriorConfig = PriorConfig()
+    perceptual: PerceptualConfig | None = Field(None, description="perceptual term of the reconstruction; none for pixels alone")
+
+
+class PublishedStageConfig(StageConfig):
+    """The one stage of the published recipe (arXiv 2510.08570): four terms, all with weight 1."""
+
+    steps: int = Field(1500, ge=1, description="optimiser steps")
+    batch_size: int = Field(256, ge=2, description="examples per step, over all processes")
+    optimizer: OptimizerConfig = OptimizerConfig(name="adam", lr=1e-4, betas=(0.9, 0.999), weight_decay=0.0)
+    warmup_steps: int = Field(0, ge=0, description="steps of linear warm-up")
+    hold: float = Field(1.0, ge=0, le=1, description="fraction of the steps at full rate before the cosine")
+    clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; none to switch clipping off")
+    ema: float | None = Field(None, gt=0, lt=1, description="decay of the averaged weights; none to switch averaging off")
+    latent_noise: float = Field(0.3, ge=0, description="standard deviation of the noise on latents before they are decoded")
+
+
+class PublishedRecipe(_Options):
+    """The published objective: end-point prediction, and reconstruction of noise and data, trained at once."""
+
+    training: PublishedStageConfig = PublishedStageConfig()
+    perceptual: PerceptualConfig | None = Field(None, description="the perceptual distance; mean squared error in its place when none")
+
+
+class SamplingConfig(_Options):
+    """How the many-step flow is collapsed, and run as a loop."""
+
+    steps: int = Field(100, ge=2, description="T: the loop stops at t = 1 - 1/T")
+    solver: str | None = Field(None, description="solver of the collapse that is saved with the model; the core's exact limit where it has one, else rk4, when none")
+
+
+class EvaluationConfig(_Options):
+    """What the report measures."""
+
+    samples: int = Field(5000, ge=100, description="generated images for the Frechet distance")
+    temperature: float = Field(1.0, gt=0, description="scale of the noise")
+
+
+class FlowConfig(_Options):
+    """Options of the flow task."""
+
+    recipe: Literal["latent_prior", "published"] = Field("latent_prior", description="the recommended recipe, or the published one; each has its table below")
+    latent_prior: LatentPriorRecipe = LatentPriorRecipe()
+    published: PublishedRecipe = PublishedRecipe()
+    sampling: SamplingConfig = SamplingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+
+class SampleOptions(_Options):
+    """What a caller may choose when drawing samples."""
+
+    steps: int = Field(1, ge=1, description="1: the collapsed operator; more: the loop with that many steps")
+    solver: str | None = Field(None, description="solver of the loop (steps > 1), euler by default; or of a fresh collapse (steps = 1)")
+    label: int | None = Field(None, ge=0, description="class (or cluster) of all samples; drawn when left out")
+    temperature: float = Field(1.0, ge=0, description="scale of the noise: below 1 safer, above 1 more varied")

@@ -1,0 +1,213 @@
+"""What the report of a flow model measures. Every figure comes from the model and the data at hand; none is assumed."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from linearizer_core.condition import Condition
+from linearizer_core.data import Splits, stack
+from linearizer_core.features import ClassifierFeatures
+from linearizer_core.linearizer import Linearizer
+from linearizer_core.metrics import frechet_distance, max_abs_error, psnr, relative_error
+from linearizer_core.model import LinearizerModel
+from linearizer_core.operators import LinearOperator
+from linearizer_core.operators.flow import uniform_grid
+from linearizer_core.space import InducedSpace
+from linearizer_core.task import Report
+from linearizer_flow.config import FlowConfig, SampleOptions
+from linearizer_flow.figures import save_panels, save_strips
+from linearizer_flow.latent_prior import LatentPriorBijection
+from linearizer_flow.sampling import LIMIT_SOLVER, collapse_flow, draw_noise, flow_core, generate, generate_by_loop, sample
+
+_SEED = 123
+_PROBES = 64
+_REPEATS = 5
+
+
+@torch.no_grad()
+def evaluate(model: LinearizerModel, config: FlowConfig, splits: Splits, folder: Path) -> Report:
+    """Measure exactness, invertibility, sample quality and time; draw samples, interpolations and inversions."""
+    folder.mkdir(parents=True, exist_ok=True)
+    device, dtype = next(model.parameters()).device, next(model.parameters()).dtype
+    test = {name: tensor.to(device) for name, tensor in stack(splits.test).items()}
+    steps = config.sampling.steps
+    operator = collapse_flow(flow_core(model), config.sampling).to(dtype)
+    probe = _Probe(model, steps, device)
+
+    metrics: dict[str, Any] = {"steps": steps, "parameters": sum(parameter.numel() for parameter in model.parameters())}
+    metrics |= probe.collapse_against_loop()
+    metrics |= _exactness(model, operator, test, probe)
+    metrics |= _times(model, operator, config, probe)
+    back, inverted, metrics["inversion_psnr_db"] = _invert(model, operator, test)
+    invertible = flow_core(model).propagator(uniform_grid(steps), "euler").to(dtype)
+    metrics["inversion_psnr_db_at_1_minus_1_over_T"] = _invert(model, invertible, test)[2]
+    if splits.info.classes:
+        metrics |= _quality(model, operator, config, splits, test)
+
+    _draw(model, operator, probe, test, back, inverted, steps, folder)
+    return Report(metrics, ("samples.png", "interpolation.png", "inversion.png"))
+
+
+class _Probe:
+    """A fixed batch of noise with its conditions, and the solvers compared on it."""
+
+    def __init__(self, model: LinearizerModel, steps: int, device: torch.device) -> None:
+        generator = torch.Generator(device).manual_seed(_SEED)
+        self.model, self.steps = model, steps
+        self.noise = draw_noise(model, _PROBES, generator)
+        self.condition = model.gy.draw_condition(_PROBES, generator) if isinstance(model.gy, LatentPriorBijection) else None
+
+    def collapse_against_loop(self) -> dict[str, float]:
+        """Relative error of the images of the collapsed operator against those of the loop, same noise, same solver."""
+        core, result = flow_core(self.model), {}
+        for solver in ("euler", "rk4"):
+            collapsed = core.propagator(uniform_grid(self.steps), solver).to(self.noise.dtype)
+            loop = generate_by_loop(self.model, self.noise, self.condition, self.steps, solver)
+            result[f"one_step_vs_loop_rel_err_{solver}"] = relative_error(generate(self.model, self.noise, self.condition, collapsed), loop)
+        if LIMIT_SOLVER in core.solvers:
+            limit = core.propagator(torch.tensor([0.0, 1.0], dtype=torch.float64), LIMIT_SOLVER).to(self.noise.dtype)
+            loop = generate_by_loop(self.model, self.noise, self.condition, self.steps, "euler")
+            result["exact_limit_vs_euler_loop_rel_err"] = relative_error(generate(self.model, self.noise, self.condition, limit), loop)
+        return result
+
+
+def _exactness(model: LinearizerModel, operator: LinearOperator, test: dict[str, Tensor], probe: _Probe) -> dict[str, Any]:
+    x = test["x"][:500]
+    condition = _condition_of(model, x, test)
+    result: dict[str, Any] = {"invertibility_max_abs_err": _round_trip(model, x, condition)}
+    double = copy.deepcopy(model).double()
+    result["invertibility_max_abs_err_float64"] = _round_trip(double, x.double(), condition)
+
+    f = model.linearizer(operator, probe.condition.rows(torch.arange(32, device=x.device)) if probe.condition else None)
+    u, v, a, b = probe.noise[:32], probe.noise[32:], 0.6, 0.7
+    mixed = f(f.domain.add(f.domain.scale(a, u), f.domain.scale(b, v)))
+    result["superposition_rel_err"] = relative_error(mixed, f.codomain.add(f.codomain.scale(a, f(u)), f.codomain.scale(b, f(v))))
+
+    z = model.codomain(condition).to_latent(x)
+    projected = operator(z)
+    if relative_error(operator(projected), projected) < 1e-6:
+        projector = Linearizer(model.codomain(condition), operator)
+        once = projector(x)
+        result["idempotency_max_abs_err"] = max_abs_error(projector(once), once)
+        result["rank"] = operator.rank()
+    return result
+
+
+def _round_trip(model: LinearizerModel, x: Tensor, condition: Condition | None) -> float:
+    space = model.codomain(condition)
+    return max_abs_error(space.from_latent(space.to_latent(x)), x)
+
+
+def _times(model: LinearizerModel, operator: LinearOperator, config: FlowConfig, probe: _Probe) -> dict[str, float]:
+    return {
+        "collapse_seconds": _median_seconds(lambda: collapse_flow(flow_core(model), config.sampling, "euler")),
+        "one_step_seconds": _median_seconds(lambda: generate(model, probe.noise, probe.condition, operator)),
+        "loop_seconds": _median_seconds(lambda: generate_by_loop(model, probe.noise, probe.condition, probe.steps)),
+    }
+
+
+def _median_seconds(call: Callable[[], Any]) -> float:
+    seconds = []
+    for _ in range(_REPEATS):
+        start = time.perf_counter()
+        call()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - start)
+    return sorted(seconds)[_REPEATS // 2]
+
+
+def _invert(model: LinearizerModel, operator: LinearOperator, test: dict[str, Tensor]) -> tuple[Tensor, Tensor, float]:
+    """Test images, encoded to noise by the pseudo-inverse and generated again: the noise, the images and their PSNR in dB."""
+    x = test["x"][:500]
+    f = model.linearizer(operator, _condition_of(model, x, test))
+    noise = f.pinv()(x)
+    back = f(noise)
+    return noise, back, psnr(back.clamp(0, 1), x)
+
+
+def _quality(model: LinearizerModel, operator: LinearOperator, config: FlowConfig, splits: Splits, test: dict[str, Tensor]) -> dict[str, Any]:
+    features = ClassifierFeatures(splits)
+    count, shape = config.evaluation.samples, splits.info.shape
+    reference = features(test["x"].cpu())
+    train = features(stack(splits.train, count)["x"])
+    result: dict[str, Any] = {
+        "features": features.name,
+        "features_accuracy": features.accuracy,
+        "frechet_samples": count,
+        "frechet_reference": len(reference),
+        "frechet_test_floor": frechet_distance(train, reference),
+        "frechet_noise": frechet_distance(features(torch.rand(count, *shape, generator=torch.Generator().manual_seed(_SEED))), reference),
+    }
+    for name, temperature in (("frechet_one_step", config.evaluation.temperature), ("frechet_one_step_at_0.9", 0.9 * config.evaluation.temperature)):
+        images, labels = _evenly_labelled(model, operator, count, temperature)
+        result[name] = frechet_distance(features(images), reference)
+        if labels is not None:
+            result.setdefault("label_agreement", float((features.predict(images) == labels).float().mean()))
+    generator = torch.Generator(test["x"].device).manual_seed(_SEED)
+    loop = sample(model, count, generator, SampleOptions(steps=config.sampling.steps, temperature=config.evaluation.temperature), operator)
+    result["frechet_loop"] = frechet_distance(features(loop.cpu()), reference)
+    return result
+
+
+def _evenly_labelled(model: LinearizerModel, operator: LinearOperator, count: int, temperature: float) -> tuple[Tensor, Tensor | None]:
+    """One-step samples on the CPU: as many of each label where the model takes labels, else categories by their frequency."""
+    generator = torch.Generator(next(model.parameters()).device).manual_seed(_SEED)
+    bijection = model.gy
+    if not isinstance(bijection, LatentPriorBijection) or bijection.category != "label":
+        return sample(model, count, generator, SampleOptions(temperature=temperature), operator).cpu(), None
+    labels = torch.arange(count) % bijection.conditions["label"]
+    noise = draw_noise(model, count, generator, temperature)
+    chunks = [generate(model, noise[rows], Condition(label=labels[rows].to(noise.device)), operator).cpu() for rows in torch.arange(count).split(500)]
+    return torch.cat(chunks), labels
+
+
+def _condition_of(model: LinearizerModel, x: Tensor, test: dict[str, Tensor]) -> Condition | None:
+    if not isinstance(model.gy, LatentPriorBijection):
+        return None
+    return model.gy.infer_condition(x, test["label"][: len(x)] if "label" in test else None)
+
+
+def _draw(
+    model: LinearizerModel, operator: LinearOperator, probe: _Probe, test: dict[str, Tensor], noise: Tensor, inverted: Tensor, steps: int, folder: Path
+) -> None:
+    one_step = generate(model, probe.noise, probe.condition, operator)
+    loop = generate_by_loop(model, probe.noise, probe.condition, steps)
+    save_panels(
+        folder / "samples.png",
+        "The same noise, generated in one step and in many",
+        [("one step", one_step), (f"{steps} steps", loop), ("test images, for comparison", test["x"][:_PROBES])],
+    )
+
+    space = InducedSpace(model.gy.body) if isinstance(model.gy, LatentPriorBijection) else model.codomain()
+    weights = torch.linspace(0, 1, 9, device=noise.device)
+    groups = []
+    for start, end in _pairs(test, 3):
+        first, last = (test["x"][index].expand(len(weights), *space.shape) for index in (start, end))
+        columns = weights.view(-1, *[1] * len(space.shape))
+        groups.append([("induced space", space.lerp(first, last, weights)), ("pixels", (1 - columns) * first + columns * last)])
+    save_strips(folder / "interpolation.png", "Straight lines between two test images", groups)
+
+    shown = test["x"][:10]
+    picture = noise[:10].reshape(10, *shown.shape[1:])
+    rows = [("test image", shown), ("its noise", 0.5 + picture / 6), ("generated back", inverted[:10])]
+    save_strips(folder / "inversion.png", "Encoded to noise by the pseudo-inverse, generated back in one step", [rows])
+
+
+def _pairs(test: dict[str, Tensor], count: int) -> list[tuple[int, int]]:
+    """Pairs of test images, of different classes where there are labels."""
+    label = test.get("label")
+    pairs, index = [], 0
+    while len(pairs) < count and index + 1 < len(test["x"]):
+        if label is None or label[index] != label[index + 1]:
+            pairs.append((index, index + 1))
+            index += 1
+        index += 1
+    return pairs
