@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import os
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, get_args
 
 import typer
 
 from linearizer_core import __version__, plugins
-from linearizer_core.errors import LinearizerError, UnknownNameError
+from linearizer_core.errors import ConfigError, LinearizerError, UnknownNameError
 from linearizer_core.fields import field_rows
 from linearizer_core.specs import KINDS, ComponentSpec, Kind, PretrainedSpec, Spec
 
 app = typer.Typer(
     name="linearizer",
-    help="Networks that are linear between induced vector spaces: f(x) = gy^-1(A gx(x)).",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -32,24 +31,23 @@ _PIPE_WIDTH = 200
 def main() -> None:
     """Entry point of the console script: an error of ours is one message on stderr and exit code 2."""
     try:
-        try:
-            app()
-        finally:
-            sys.stdout.flush()
+        app()  # an early end of the reader (`| head`) is handled by typer and rich: no traceback, exit code 1
     except LinearizerError as error:
         typer.echo(f"error: {error}", err=True)
         raise SystemExit(2) from None
-    except BrokenPipeError:
-        # The reader (head, less) left. What is still buffered goes nowhere, so that the interpreter's last flush is silent.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(1) from None
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
 
 
 @app.callback()
-def _root(*, version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False) -> None:
-    if version:
-        typer.echo(__version__)
-        raise typer.Exit
+def _root(
+    *, version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False
+) -> None:
+    """Networks that are linear between induced vector spaces: f(x) = gy^-1(A gx(x))."""
 
 
 @app.command("plugins")
@@ -59,8 +57,9 @@ def show_plugins(*, as_json: AsJson = False) -> None:
     if as_json:
         _print_json([{**asdict(status), "specs": [{"kind": spec.kind, "name": spec.name} for spec in status.specs]} for status in found])
         return
-    rows = [[status.name, f"{status.distribution} {status.version}", status.state, _provided(status.specs)] for status in found]
-    _print_table(["plugin", "distribution", "state", "provides"], rows)
+    if found:
+        rows = [[status.name, f"{status.distribution} {status.version}", status.state, _provided(status.specs)] for status in found]
+        _print_table(["plugin", "distribution", "state", "provides"], rows)
     for status in found:
         if status.reason:
             typer.echo(f"\n{status.name} ({status.distribution}): {status.reason}\n  fix: {status.fix}")
@@ -76,12 +75,9 @@ def show_list(
     as_json: AsJson = False,
 ) -> None:
     """List what the installed plugins provide."""
-    found = [
-        (spec, plugins.provider(each, name))
-        for each in _kinds(kind)
-        for name, spec in plugins.specs(each).items()
-        if fnmatch.fnmatch(name, pattern) or pattern in name
-    ]
+    by_kind = [(each, name, spec) for each in _kinds(kind) for name, spec in plugins.specs(each).items()]
+    owners = {(spec.kind, spec.name): status for status in plugins.statuses() for spec in status.specs}
+    found = [(spec, owners[each, name]) for each, name, spec in by_kind if fnmatch.fnmatch(name, pattern) or pattern in name]
     if as_json:
         _print_json([_overview(spec, status) for spec, status in found])
     elif found:
@@ -118,14 +114,63 @@ def show_description(
             _print_table(["option", "type", "default", "description"], [_option_cells(row) for row in fields])
 
 
+@app.command("train")
+def run_training(
+    config: Annotated[Path, typer.Argument(help="A TOML file, such as those in configs/.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace those of the file, such as training.seed=3.")] = None,
+) -> None:
+    """Train what a configuration describes, in one process; run it again to continue after a stop."""
+    from linearizer_core.config import load_config
+
+    loaded = load_config(config, overrides or [])
+    from linearizer_core.training import train
+
+    summary = train(loaded)
+    typer.echo(f"finished: {summary.output}")
+
+
+@app.command("sample")
+def run_sampling(
+    model: Annotated[str, typer.Argument(help="A run folder, or local-dir:PATH of a saved model.")],
+    *,
+    n: Annotated[int, typer.Option("--n", min=1, max=10_000, help="Number of samples.")] = 64,
+    steps: Annotated[int | None, typer.Option(help="1: the collapsed operator; more: the loop with that many steps.")] = None,
+    solver: Annotated[str | None, typer.Option(help="Solver of the loop, or of a fresh collapse.")] = None,
+    label: Annotated[int | None, typer.Option(help="Class of all samples; drawn when left out.")] = None,
+    temperature: Annotated[float | None, typer.Option(help="Scale of the noise: below 1 safer, above 1 more varied.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    output: Annotated[Path, typer.Option("-o", "--output", help="PNG file for a grid of the samples.")] = Path("samples.png"),
+) -> None:
+    """Draw samples from a trained model into one picture."""
+    if output.suffix.lower() != ".png":
+        raise ConfigError(f"--output {output}: expected a file name that ends in .png")
+    given = {"steps": steps, "solver": solver, "label": label, "temperature": temperature}
+    from linearizer_core.pictures import save_grid
+    from linearizer_core.pretrained import load, uri_of
+
+    images = load(uri_of(model)).sample(n, seed=seed, **{name: value for name, value in given.items() if value is not None})
+    save_grid(images, output)
+    typer.echo(f"{n} samples: {output}")
+
+
+@app.command("eval")
+def run_evaluation(
+    run: Annotated[Path, typer.Argument(help="A run folder.")],
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace those of the run, such as data.root=DIR.")] = None,
+) -> None:
+    """Measure a trained model again, on the data it was trained for: report.json and figures in the run folder."""
+    from linearizer_core.training.finish import evaluate_run
+
+    evaluate_run(run, overrides or [])
+    typer.echo(f"report: {run / 'report.json'}")
+
+
 def _kinds(given: str) -> tuple[Kind, ...]:
     if given == "all":
         return KINDS
     chosen: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if given in (kind, f"{kind}s"))
     if not chosen:
-        raise UnknownNameError(
-            f"there is no kind {given!r}; kinds are {', '.join(KINDS)}, or all (`linearizer list all PATTERN` searches every kind)"
-        )
+        raise UnknownNameError(f"there is no kind {given!r}; kinds are {', '.join(KINDS)}, and all, as in `linearizer list all PATTERN`")
     return chosen
 
 

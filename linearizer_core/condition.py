@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from linearizer_core.errors import ConditionError
+
+_INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
 
 
 class Condition(Mapping[str, Tensor]):
@@ -49,7 +51,7 @@ class Condition(Mapping[str, Tensor]):
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Condition):
             return NotImplemented
-        return self.keys() == other.keys() and all(torch.equal(self[name], other[name]) for name in self)
+        return self.keys() == other.keys() and all(_same(self[name], other[name]) for name in self)
 
     def __hash__(self) -> int:
         return hash(frozenset(self._tensors))
@@ -57,6 +59,11 @@ class Condition(Mapping[str, Tensor]):
     def rows(self, index: Tensor) -> Condition:
         """The conditions of the examples at ``index``; a single broadcast row stays as it is."""
         return Condition(**{name: tensor if len(tensor) == 1 else tensor[index] for name, tensor in self.items()})
+
+    def only(self, names: Collection[str]) -> Condition | None:
+        """The conditions among ``names``; None where there are none of them."""
+        chosen = {name: tensor for name, tensor in self.items() if name in names}
+        return Condition(**chosen) if chosen else None
 
     def to(self, device: torch.device | str) -> Condition:
         """The same conditions on another device."""
@@ -76,10 +83,16 @@ def require_label(condition: Condition | None, name: str, categories: int, batch
         given = "none" if condition is None else ", ".join(condition) or "none"
         raise ConditionError(f"this bijection is conditioned on {name!r} (0 to {categories - 1}), given conditions: {given}; pass Condition({name}=...)")
     label = condition[name]
-    if label.ndim != 1 or label.is_floating_point():
+    if label.ndim != 1 or label.dtype not in _INTEGERS:
         raise ConditionError(f"condition {name!r} must be an integer tensor of shape (B,), got {label.dtype} of shape {tuple(label.shape)}")
     if len(label) not in (1, batch):
         raise ConditionError(f"condition {name!r} has {len(label)} rows for a batch of {batch}; give {batch} rows, or 1 for all")
-    if not torch.compiler.is_compiling() and len(label) and not (0 <= int(label.min()) and int(label.max()) < categories):
-        raise ConditionError(f"condition {name!r} holds {sorted(set(label.tolist()))[:5]}; values must lie in 0 to {categories - 1}")
+    label = label.long()  # uint8 would select as a mask does
+    if not torch.compiler.is_compiling() and len(label) and (int(label.min()) < 0 or int(label.max()) >= categories):
+        strange = sorted({value for value in label.tolist() if not 0 <= value < categories})
+        raise ConditionError(f"condition {name!r} holds {strange[:5]}; values must lie in 0 to {categories - 1}")
     return label.expand(batch)
+
+
+def _same(first: Tensor, second: Tensor) -> bool:
+    return first.device == second.device and torch.equal(first, second)

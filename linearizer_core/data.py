@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
@@ -23,13 +23,16 @@ class DataInfo(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
-    shape: tuple[int, ...]
-    classes: int = 0
+    shape: tuple[PositiveInt, ...] = Field(min_length=1)
+    classes: NonNegativeInt = 0
 
 
 @dataclass(frozen=True)
 class Splits:
-    """Training, validation and test examples. Each item is a dict with ``x`` (float in [0, 1] for images) and, where ``info.classes`` > 0, an integer ``label``."""
+    """Training, validation and test examples.
+
+    Each item is a dict with ``x`` (float in [0, 1] for images) and, where ``info.classes`` > 0, an integer ``label``.
+    """
 
     info: DataInfo
     train: Dataset[Batch]

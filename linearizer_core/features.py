@@ -10,7 +10,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from linearizer_core.data import Batch, Splits, stack
 from linearizer_core.errors import DataError
@@ -31,21 +31,23 @@ class ClassifierFeatures:
         cache: folder for the weights; the environment variable LINEARIZER_CACHE, then ``~/.cache/linearizer``, when left out.
 
     Raises:
-        DataError: for unlabelled data, or data that are not images.
+        DataError: for unlabelled data, data that are not images, or a cache folder that cannot be made.
     """
 
     def __init__(self, splits: Splits, *, cache: Path | None = None) -> None:
         info = splits.info
         if not info.classes or len(info.shape) != 3:
-            raise DataError(f"classifier features need labelled images, {info.name!r} has shape {info.shape} and {info.classes} classes; use timm features instead")
+            raise DataError(
+                f"classifier features need labelled images, {info.name!r} has shape {info.shape} and {info.classes} classes; use timm features instead"
+            )
         train, validation, test = stack(splits.train), stack(splits.validation), stack(splits.test)
         data = {key: torch.cat([train[key], validation[key]]) for key in ("x", "label")}
         self._network = _Classifier(info.shape, info.classes)
         self.name = f"{info.name}-classifier-{self._network.features}"
         path = _cache_folder(cache) / "features" / f"{self.name}-{_digest(data)}.safetensors"
         if not self._restore(path):
+            _make_folder(path.parent)
             _train(self._network, data)
-            path.parent.mkdir(parents=True, exist_ok=True)
             temporary = path.with_suffix(f".{os.getpid()}.tmp")
             save_file(self._network.state_dict(), temporary)
             temporary.replace(path)
@@ -61,11 +63,11 @@ class ClassifierFeatures:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features ``(N, F)`` of images ``(N, *shape)`` in [0, 1]."""
-        return torch.cat([self._network.embed(_quantize(chunk)) for chunk in images.split(500)])
+        return torch.cat([self._network.embed(_quantize(chunk)) for chunk in torch.split(images, 500)])
 
     def predict(self, images: Tensor) -> Tensor:
         """The class of each image, shape ``(N,)``."""
-        return torch.cat([self._network(_quantize(chunk)).argmax(1) for chunk in images.split(500)])
+        return torch.cat([self._network(_quantize(chunk)).argmax(1) for chunk in torch.split(images, 500)])
 
 
 class _Classifier(nn.Module):
@@ -85,16 +87,20 @@ class _Classifier(nn.Module):
         self.head = nn.Linear(self.features, classes)
 
     def _convolve(self, x: Tensor) -> Tensor:
-        x = self.pool_first(F.relu(self.first((x - 0.13) / 0.31)))
-        return self.pool_second(F.relu(self.second(x))).flatten(1)
+        x = self.pool_first(functional.relu(self.first((x - 0.13) / 0.31)))
+        pooled: Tensor = self.pool_second(functional.relu(self.second(x)))
+        return pooled.flatten(1)
 
     def embed(self, x: Tensor) -> Tensor:
-        return F.relu(self.last_hidden(F.relu(self.hidden(self._convolve(x)))))
+        embedded: Tensor = functional.relu(self.last_hidden(functional.relu(self.hidden(self._convolve(x)))))
+        return embedded
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head(self.embed(x))
+        logits: Tensor = self.head(self.embed(x))
+        return logits
 
 
+@torch.enable_grad()  # an evaluation, which needs no gradients itself, may be what asks for the features
 def _train(network: nn.Module, data: Batch) -> None:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_SEED)
@@ -106,8 +112,8 @@ def _train(network: nn.Module, data: Batch) -> None:
         optimizer = torch.optim.Adam(network.parameters())
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
         order = torch.cat([torch.randperm(count) for _ in range(1 + steps * _BATCH // count)])
-        for rows in order.split(_BATCH)[:steps]:
-            loss = F.cross_entropy(network(data["x"][rows]), data["label"][rows])
+        for rows in torch.split(order, _BATCH)[:steps]:
+            loss = functional.cross_entropy(network(data["x"][rows]), data["label"][rows])
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -123,6 +129,13 @@ def _digest(data: Batch) -> str:
     for tensor in data.values():
         digest.update(tensor.numpy().tobytes())
     return digest.hexdigest()[:16]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(f"the cache folder {folder} cannot be made ({error.strerror}); set LINEARIZER_CACHE to a folder that can be written") from error
 
 
 def _cache_folder(cache: Path | None) -> Path:

@@ -28,7 +28,9 @@ class FieldRow:
 
 
 def field_rows(model: type[BaseModel]) -> list[FieldRow]:
-    """All options of a configuration, nested ones under dotted keys: ``levels[].width`` inside a list, ``recipe[published].steps`` in one of several tables.
+    """All options of a configuration, nested ones under dotted keys.
+
+    Inside a list a key reads ``levels[].width``, in one of several alternative tables ``recipe[published].steps``.
 
     Example:
         >>> from linearizer_core.config import StageConfig
@@ -61,6 +63,13 @@ def models_in(annotation: Any) -> list[type[BaseModel]]:
     return [each for argument in typing.get_args(annotation) for each in models_in(argument)]
 
 
+def table_models(annotation: Any) -> list[type[BaseModel]]:
+    """The models that a single table may be: the annotation itself, or members of a union, but not the items of a collection."""
+    if typing.get_origin(annotation) in (*UNIONS, typing.Annotated):
+        return [each for argument in typing.get_args(annotation) for each in table_models(argument)]
+    return models_in(annotation) if isinstance(annotation, type) else []
+
+
 def _plain_name(annotation: Any) -> str:
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is typing.Annotated:
@@ -90,9 +99,7 @@ def _rows(model: type[BaseModel], prefix: str, defaults: BaseModel | None, outer
         nested = [each for each in models_in(field.annotation) if each not in (*outer, model) and each.model_config.get("extra") != "allow"]
         if nested != [field.annotation]:
             shown = None if required else to_jsonable_python(default, fallback=str)
-            rows.append(
-                FieldRow(key=prefix + name, type=type_name(field), required=required, default=shown, description=field.description or "")
-            )
+            rows.append(FieldRow(key=prefix + name, type=type_name(field), required=required, default=shown, description=field.description or ""))
         for each in nested:
             inner = default if type(default) is each else None
             rows += _rows(each, f"{prefix}{name}{_step(field, each, len(nested))}.", inner, (*outer, model))
@@ -100,8 +107,8 @@ def _rows(model: type[BaseModel], prefix: str, defaults: BaseModel | None, outer
 
 
 def _step(field: FieldInfo, inner: type[BaseModel], choices: int) -> str:
-    if isinstance(field.annotation, type) or (typing.get_origin(field.annotation) in UNIONS and choices == 1):
-        return ""
-    if choices == 1:
+    if inner not in table_models(field.annotation):
         return "[]"
+    if choices == 1:
+        return ""
     return f"[{inner.model_fields[field.discriminator].default if isinstance(field.discriminator, str) else inner.__name__}]"

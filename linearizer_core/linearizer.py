@@ -54,8 +54,12 @@ class Linearizer:
             )
 
     def __call__(self, x: Tensor) -> Tensor:
-        """``f(x)`` of a batch ``(B, *domain.shape)``, shape ``(B, *codomain.shape)``."""
-        return self.codomain.from_latent(self.operator(self.domain.to_latent(x)))
+        """``f(x)`` of a batch ``(B, *domain.shape)``, shape ``(B, *codomain.shape)``.
+
+        The operator may be of another dtype than the bijections: the latent is applied in the wider one, and returns to its own.
+        """
+        latent = self.domain.to_latent(x)
+        return self.codomain.from_latent(self.operator(latent).to(latent.dtype))
 
     # --- algebra -----------------------------------------------------------------------------
 
@@ -65,6 +69,8 @@ class Linearizer:
         Raises:
             SpaceMismatchError: unless the codomain of ``other`` is the domain of ``self``: the same bijection object under the same condition.
         """
+        if not isinstance(other, Linearizer):
+            return NotImplemented
         if other.codomain != self.domain:
             raise SpaceMismatchError(
                 f"cannot compose: the inner map ends in {other.codomain!r}, the outer one starts from {self.domain!r}; "
@@ -138,7 +144,10 @@ class Linearizer:
         first = linearizers[0]
         for index, other in enumerate(linearizers):
             if other.domain != first.domain or other.codomain != first.codomain:
-                raise SpaceMismatchError(f"map {index} runs {other.domain!r} -> {other.codomain!r}, map 0 {first.domain!r} -> {first.codomain!r}; mixing needs shared gx and gy")
+                raise SpaceMismatchError(
+                    f"map {index} runs {other.domain!r} -> {other.codomain!r}, map 0 {first.domain!r} -> {first.codomain!r}; "
+                    "mixing needs the same bijection objects under the same conditions"
+                )
         operator = first.operator * float(weights[0])
         for other, weight in zip(linearizers[1:], weights[1:], strict=True):
             operator = operator + other.operator * float(weight)
@@ -157,7 +166,10 @@ class Linearizer:
 
     def _require_endomorphism(self, what: str) -> None:
         if not self.is_endomorphism:
-            raise NotEndomorphismError(f"{what} needs a map from a space to itself, this one runs {self.domain!r} -> {self.codomain!r}; build it with one bijection object for gx and gy")
+            raise NotEndomorphismError(
+                f"{what} needs a map from a space to itself, this one runs {self.domain!r} -> {self.codomain!r}; "
+                "build it with one bijection object for gx and gy"
+            )
 
     def __repr__(self) -> str:
         return f"Linearizer({self.domain!r} -> {self.codomain!r}, {self.operator!r})"
@@ -187,11 +199,13 @@ class InducedSVD:
     def reconstruct(self, x: Tensor, k: int | None = None) -> Tensor:
         """f truncated to its first ``k`` written-out singular triplets, applied to ``x``; all of them, and the tail, when ``k`` is left out."""
         latent = self.domain.to_latent(x)
-        coefficients = latent @ self.core.right
-        out = (coefficients[:, :k] * self.core.values[:k]) @ self.core.left[:, :k].T
+        wide = latent.to(torch.promote_types(latent.dtype, self.core.right.dtype))
+        left, values, right = (tensor.to(wide.dtype) for tensor in (self.core.left, self.core.values, self.core.right))
+        coefficients = wide @ right
+        out = (coefficients[:, :k] * values[:k]) @ left[:, :k].T
         if k is None and self.core.tail:
-            out = out + self.core.tail * (latent - coefficients @ self.core.right.T)
-        return self.codomain.from_latent(out)
+            out = out + self.core.tail * (wide - coefficients @ right.T)
+        return self.codomain.from_latent(out.to(latent.dtype))
 
 
 def _space(g: Invertible | InducedSpace) -> InducedSpace:

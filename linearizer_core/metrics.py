@@ -27,8 +27,12 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
         4.0
     """
     for name, features in (("first", a), ("second", b)):
-        if features.ndim != 2 or len(features) < 2 or not torch.isfinite(features).all():
-            raise DataError(f"the {name} set of features has shape {tuple(features.shape)} and must be finite, (N, F) with N of at least 2")
+        if features.ndim != 2 or len(features) < 2:
+            raise DataError(f"the {name} set of features has shape {tuple(features.shape)}, expected (N, F) with N of at least 2; give more samples, flattened")
+        if strange := int((~torch.isfinite(features)).any(1).sum()):
+            raise DataError(
+                f"the {name} set of features has {strange} of {len(features)} rows with infinities or NaN, expected finite numbers; look at the samples"
+            )
     if a.shape[1] != b.shape[1]:
         raise DataError(f"the two sets have {a.shape[1]} and {b.shape[1]} features; compare features of one extractor")
     a, b = a.double(), b.double()
@@ -36,19 +40,39 @@ def frechet_distance(a: Tensor, b: Tensor) -> float:
     values, vectors = torch.linalg.eigh(cov_a)
     root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
     cross = torch.linalg.eigvalsh(root @ cov_b @ root).clamp_min(0).sqrt().sum()
-    return float((a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross)
+    return max(0.0, float((a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross))
 
 
 def psnr(image: Tensor, reference: Tensor) -> float:
-    """Peak signal-to-noise ratio in decibels of images in [0, 1], over the whole batch: ``-10 log10(MSE)``; infinite for equal images."""
+    """Peak signal-to-noise ratio in decibels of images in [0, 1], over the whole batch: ``-10 log10(MSE)``; infinite for equal images.
+
+    Raises:
+        DataError: when the shapes differ.
+    """
+    _require_one_shape(image, reference)
     return float(-10 * torch.log10((image.double() - reference.double()).square().mean()))
 
 
 def relative_error(value: Tensor, reference: Tensor) -> float:
-    r""":math:`\|value - reference\| / \|reference\|` over the whole batch, in float64."""
-    return float((value.double() - reference.double()).norm() / reference.double().norm())
+    r""":math:`\|value - reference\| / \|reference\|` over the whole batch, in float64; not finite where the reference is zero.
+
+    Raises:
+        DataError: when the shapes differ.
+    """
+    _require_one_shape(value, reference)
+    return float(torch.linalg.vector_norm(value.double() - reference.double()) / torch.linalg.vector_norm(reference.double()))
 
 
 def max_abs_error(value: Tensor, reference: Tensor) -> float:
-    """The largest absolute difference, in the unit of the values."""
+    """The largest absolute difference, in the unit of the values.
+
+    Raises:
+        DataError: when the shapes differ.
+    """
+    _require_one_shape(value, reference)
     return float((value.double() - reference.double()).abs().max())
+
+
+def _require_one_shape(value: Tensor, reference: Tensor) -> None:
+    if value.shape != reference.shape:
+        raise DataError(f"cannot compare shapes {tuple(value.shape)} and {tuple(reference.shape)}; give the same number of examples of the same shape")

@@ -39,14 +39,19 @@ class LinearizerModel(nn.Module):
         return {**self.gx.conditions, **self.core.conditions, **self.gy.conditions}
 
     def domain(self, condition: Condition | None = None) -> InducedSpace:
-        """The induced space of gx."""
-        return InducedSpace(self.gx, condition)
+        """The induced space of gx, under those of the conditions that gx uses."""
+        return _space(self.gx, condition)
 
     def codomain(self, condition: Condition | None = None) -> InducedSpace:
-        """The induced space of gy."""
-        return InducedSpace(self.gy, condition)
+        """The induced space of gy, under those of the conditions that gy uses."""
+        return _space(self.gy, condition)
 
     def linearizer(self, operator: LinearOperator | None = None, condition: Condition | None = None) -> Linearizer:
         """The map with ``operator`` (the core's own under ``condition`` when left out) between the two induced spaces."""
         operator = self.core.operator(condition) if operator is None else operator
         return Linearizer(self.domain(condition), operator, self.codomain(condition))
+
+
+def _space(bijection: Bijection, condition: Condition | None) -> InducedSpace:
+    # What only the core uses (a style, a time) must not tell two spaces apart: maps of different styles compose and mix.
+    return InducedSpace(bijection, condition.only(bijection.conditions) if condition is not None else None)

@@ -120,11 +120,12 @@ class Pretrained:
         """Write the folder described above, all of it or nothing: an existing artifact is replaced once the new one is complete.
 
         Raises:
-            ArtifactError: when ``folder`` exists and is not an artifact.
+            ArtifactError: when ``folder`` holds something that is not an artifact, or when the weights are not float32.
         """
         folder = Path(folder)
-        if folder.exists() and not (folder / "config.json").exists():
-            raise ArtifactError(f"{folder} exists and is not a saved linearizer (no config.json); choose another folder")
+        _require_replaceable(folder)
+        if strange := {str(parameter.dtype) for parameter in self.model.parameters()} - {"torch.float32"}:
+            raise ArtifactError(f"the model has parameters of {', '.join(sorted(strange))}, an artifact holds torch.float32; call model.float() before saving")
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
@@ -177,6 +178,11 @@ def load(uri: str, *, device: torch.device | str = "cpu") -> Pretrained:
     return Pretrained.from_pretrained(artifact_folder(Path(uri.removeprefix(LOCAL_PREFIX))), device=device)
 
 
+def uri_of(text: str) -> str:
+    """A URI from what a user typed: a folder that exists means ``local-dir:`` that folder."""
+    return LOCAL_PREFIX + text if Path(text).is_dir() else text
+
+
 def artifact_folder(path: Path) -> Path:
     """The artifact in ``path``: the folder itself, or ``path/model`` where ``path`` is a run folder."""
     return path if (path / "config.json").exists() or not (path / "model" / "config.json").exists() else path / "model"
@@ -195,14 +201,27 @@ def _origins(config: ModelConfig) -> tuple[PluginOrigin, ...]:
     return tuple(origins)
 
 
+def _require_replaceable(folder: Path) -> None:
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    # What is replaced is deleted: a folder that merely has some config.json, as many do, must not be.
+    config = folder / "config.json"
+    if not config.exists() or _read_json(config).get("format") != "linearizer":
+        raise ArtifactError(f"{folder} exists and is not a saved linearizer (no config.json of format 'linearizer'); choose another folder")
+
+
 def _swap(staging: Path, folder: Path) -> None:
-    if folder.exists():
-        old = staging.with_name(staging.name + "-old")
-        folder.rename(old)
+    if not folder.exists():
         staging.rename(folder)
-        shutil.rmtree(old)
-    else:
+        return
+    old = staging.with_name(staging.name + "-old")
+    folder.rename(old)
+    try:
         staging.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)
 
 
 def _read_config(folder: Path) -> ArtifactConfig:
@@ -213,8 +232,8 @@ def _read_config(folder: Path) -> ArtifactConfig:
     if values.get("format") != "linearizer":
         raise ArtifactError(f"{path} has format {values.get('format')!r}, expected 'linearizer'; this is not a saved linearizer")
     version = values.get("format_version")
-    if not isinstance(version, int) or version > FORMAT_VERSION:
-        raise ArtifactError(f"{path} has format version {version!r}, this release reads up to {FORMAT_VERSION}; upgrade with: pip install -U linearizer")
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise ArtifactError(f"{path} has format version {version!r}, this release reads 1 to {FORMAT_VERSION}; upgrade with: pip install -U linearizer")
     try:
         return ArtifactConfig.model_validate(values)
     except ValidationError as error:
@@ -253,7 +272,8 @@ def _load_weights(model: LinearizerModel, path: Path) -> None:
     for name, tensor in stored.items():
         if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
             raise ArtifactError(
-                f"{path}: {name} is {tensor.dtype} of shape {tuple(tensor.shape)}, the model needs {wanted[name].dtype} of shape {tuple(wanted[name].shape)}"
+                f"{path}: {name} is {tensor.dtype} of shape {tuple(tensor.shape)}, the model of config.json needs {wanted[name].dtype} "
+                f"of shape {tuple(wanted[name].shape)}; one of the two files was replaced"
             )
     model.load_state_dict(stored, strict=False)
 

@@ -92,8 +92,13 @@ class InducedSpace:
         return self.from_latent(self.to_latent(u) - self.to_latent(v))
 
     def scale(self, a: float | Tensor, v: Tensor) -> Tensor:
-        r""":math:`a \odot v = g^{-1}(a\, g(v))`; ``a`` is a number, or one number per point, ``(B,)``."""
-        return self.from_latent(_column(a) * self.to_latent(v))
+        r""":math:`a \odot v = g^{-1}(a\, g(v))`; ``a`` is a number, or one number per point, ``(B,)``.
+
+        Raises:
+            ShapeMismatchError: when ``a`` has another shape.
+        """
+        latents = self.to_latent(v)
+        return self.from_latent(_column(a, latents) * latents)
 
     def zero(self, like: Tensor) -> Tensor:
         """The neutral point g^-1(0), one for each point of the batch ``like`` (whose dtype and device it takes)."""
@@ -105,16 +110,23 @@ class InducedSpace:
 
     def norm(self, u: Tensor) -> Tensor:
         r""":math:`\|g(u)\|`, shape ``(B,)``."""
-        return self.to_latent(u).norm(dim=1)
+        norms: Tensor = torch.linalg.vector_norm(self.to_latent(u), dim=1)
+        return norms
 
     def distance(self, u: Tensor, v: Tensor) -> Tensor:
         r""":math:`\|g(u) - g(v)\|`, shape ``(B,)``: the metric of the space."""
-        return (self.to_latent(u) - self.to_latent(v)).norm(dim=1)
+        distances: Tensor = torch.linalg.vector_norm(self.to_latent(u) - self.to_latent(v), dim=1)
+        return distances
 
     def lerp(self, u: Tensor, v: Tensor, weight: float | Tensor) -> Tensor:
-        r"""The straight line :math:`g^{-1}((1-w)\, g(u) + w\, g(v))`; ``weight`` is a number or one per point, ``(B,)``."""
-        start, end = self.to_latent(u), self.to_latent(v)
-        return self.from_latent(start + _column(weight) * (end - start))
+        r"""The straight line :math:`g^{-1}((1-w)\, g(u) + w\, g(v))`; ``weight`` is a number or one per point, ``(B,)``.
+
+        Raises:
+            ShapeMismatchError: when ``weight`` has another shape.
+        """
+        start = self.to_latent(u)
+        step = self.to_latent(v) - start
+        return self.from_latent(start + _column(weight, step) * step)
 
     def mean(self, points: Tensor, weights: Tensor | None = None) -> Tensor:
         """The (weighted) Frechet mean of a batch, shape ``(1, *shape)``: the image under g^-1 of the mean latent.
@@ -126,16 +138,23 @@ class InducedSpace:
         if weights is None:
             return self.from_latent(latents.mean(0, keepdim=True))
         if weights.shape != (len(points),) or not weights.sum():
-            raise ShapeMismatchError(f"weights must be {len(points)} numbers that do not sum to zero, got shape {tuple(weights.shape)}")
+            raise ShapeMismatchError(
+                f"weights have shape {tuple(weights.shape)} and sum {float(weights.sum()):.3g}; "
+                f"give {len(points)} numbers, one per point, that do not sum to zero"
+            )
         weights = weights.to(latents) / weights.sum().to(latents)
         return self.from_latent((weights[:, None] * latents).sum(0, keepdim=True))
 
     def project(self, x: Tensor, spanning: Tensor) -> Tensor:
-        """The orthogonal projection of ``x`` onto the subspace spanned by the points ``spanning`` of shape ``(K, *shape)``."""
-        basis = self.to_latent(spanning).double().T  # (D, K)
-        latents = self.to_latent(x).double()
-        coefficients = torch.linalg.lstsq(basis, latents.T, driver="gelsd").solution if x.device.type == "cpu" else torch.linalg.pinv(basis) @ latents.T
-        return self.from_latent((basis @ coefficients).T.to(x.dtype))
+        """The orthogonal projection of ``x`` onto the subspace spanned by the points ``spanning`` of shape ``(K, *shape)``.
+
+        Points that depend on the others to the precision of their dtype add no direction.
+        """
+        latents, points = self.to_latent(x), self.to_latent(spanning)
+        _, values, directions = torch.linalg.svd(points.double(), full_matrices=False)
+        precision = torch.finfo(points.dtype).eps * max(points.shape)
+        basis = directions[values > precision * values[:1]]  # (rank, D)
+        return self.from_latent((latents.double() @ basis.T @ basis).to(latents.dtype))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, InducedSpace):
@@ -150,5 +169,12 @@ class InducedSpace:
         return f"InducedSpace({type(self.bijection).__name__}{self.shape}{condition})"
 
 
-def _column(weight: float | Tensor) -> float | Tensor:
-    return weight[:, None] if isinstance(weight, Tensor) and weight.ndim == 1 else weight
+def _column(weight: float | Tensor, latents: Tensor) -> float | Tensor:
+    if not isinstance(weight, Tensor) or weight.ndim == 0:
+        return weight
+    # A batch of one point takes any number of weights: the points of one line.
+    if weight.ndim != 1 or (len(weight) not in (1, len(latents)) and len(latents) != 1):
+        raise ShapeMismatchError(
+            f"weights have shape {tuple(weight.shape)} for {len(latents)} points; give a number, or one number per point: ({len(latents)},)"
+        )
+    return weight[:, None]

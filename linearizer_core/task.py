@@ -61,10 +61,11 @@ class Stage(ABC):
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation found: metrics (JSON values), and figures by file name, already written."""
+    """What an evaluation found: metrics (JSON values), figures by file name, already written, and what each metric means."""
 
     metrics: dict[str, Any]
-    figures: tuple[str, ...] = field(default=())
+    figures: tuple[str, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 class Task(ABC):

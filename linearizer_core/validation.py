@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from linearizer_core.errors import ConfigError
-from linearizer_core.fields import UNIONS, models_in, type_name
+from linearizer_core.fields import UNIONS, models_in, table_models, type_name
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -23,8 +23,8 @@ NONE = "none"
 def validate(model: type[Model], values: Mapping[str, Any], *, where: str = "", prefix: str = "") -> Model:
     """Build ``model`` from ``values``.
 
-    A table given for a nested configuration changes only the fields it names: the others keep what the outer default says.
-    The string ``"none"`` means None where a field allows None.
+    A table given for a nested configuration changes only the fields it names: the others keep what the outer default says. So does
+    a table for a component, unless it names another component. The string ``"none"`` means None where a field allows None.
 
     Raises:
         ConfigError: one line per problem, keys written as ``prefix`` plus the dotted path; ``where`` heads the message.
@@ -73,11 +73,11 @@ def nearest(name: str, valid: Sequence[str]) -> str:
 
 def _complete(model: type[BaseModel], values: Mapping[str, Any], defaults: BaseModel | None) -> dict[str, Any]:
     """``values`` with the remaining fields of a nested default filled in."""
-    filled = {} if defaults is None else {name: getattr(defaults, name) for name in model.model_fields}
+    filled = {} if defaults is None else _values_of(defaults, values)
     for name, value in values.items():
         field = model.model_fields.get(name)
         if field is None:
-            filled[name] = value
+            filled[name] = _merged(filled.get(name), value)
         elif value == NONE and type(None) in typing.get_args(field.annotation):
             filled[name] = None
         elif isinstance(value, Mapping):
@@ -89,18 +89,28 @@ def _complete(model: type[BaseModel], values: Mapping[str, Any], defaults: BaseM
     return filled
 
 
+def _values_of(defaults: BaseModel, values: Mapping[str, Any]) -> dict[str, Any]:
+    fields = {name: getattr(defaults, name) for name in type(defaults).model_fields}
+    if defaults.model_extra is None:
+        return fields
+    # An open model is a component: its options belong to its name, so a table with another name starts from nothing.
+    same = values.get("name", fields.get("name")) == fields.get("name")
+    return {**fields, **defaults.model_extra} if same else {}
+
+
+def _merged(default: Any, value: Any) -> Any:
+    if not (isinstance(default, Mapping) and isinstance(value, Mapping)):
+        return value
+    return {**default, **{name: _merged(default.get(name), each) for name, each in value.items()}}
+
+
 def _chosen(field: FieldInfo, value: Mapping[str, Any], default: Any) -> type[BaseModel] | None:
     """The model that a table is meant for: the only one, the one its tag names, or the one of the default where it has no tag."""
-    candidates = models_in(field.annotation) if _holds_table(field.annotation) else []
+    candidates = table_models(field.annotation)
     if len(candidates) > 1 and isinstance(field.discriminator, str):
         tag = value.get(field.discriminator, getattr(default, field.discriminator, None))
         candidates = [each for each in candidates if tag == each.model_fields[field.discriminator].default]
     return candidates[0] if len(candidates) == 1 else None
-
-
-def _holds_table(annotation: Any) -> bool:
-    """Whether a value of this annotation may be one model itself, rather than a collection of models."""
-    return typing.get_origin(annotation) in UNIONS or isinstance(annotation, type)
 
 
 def _problem(model: type[BaseModel], detail: Any, prefix: str) -> str:

@@ -38,12 +38,12 @@ class SVD:
     @property
     def largest(self) -> float:
         """The operator norm."""
-        return max([abs(self.tail)] * (self.tail_multiplicity > 0) + ([float(self.values.max())] if len(self.values) else [0.0]))
+        return max([abs(self.tail)] * (self.tail_multiplicity > 0) + ([self.values.max().item()] if len(self.values) else [0.0]))
 
     @property
     def smallest(self) -> float:
         """The least of all min(m, n) singular values."""
-        return min([abs(self.tail)] * (self.tail_multiplicity > 0) + ([float(self.values.min())] if len(self.values) else []))
+        return min([abs(self.tail)] * (self.tail_multiplicity > 0) + ([self.values.min().item()] if len(self.values) else []))
 
 
 class LinearOperator(ABC):
@@ -54,10 +54,10 @@ class LinearOperator(ABC):
     multiples and `to_dense`. Decompositions run in float64 and return in the operator's dtype; operands of two dtypes meet in the wider one.
 
     Note to implementers. A kind MUST set ``kind`` (its name in files) and ``fields`` (its tensors, which are also its constructor's arguments), and
-    implement `shape`, `dtype`, `device`, `T`, ``_apply`` and ``_scale``. How it combines with others it says in three rules, each of which
-    may return NotImplemented: ``_matmul`` (self @ other), ``_rmatmul`` (other @ self) and ``_add`` (self + other). The left operand's rule is asked first, then the right
-    operand's, and when neither knows, the answer is a lazy `Product` or `Sum`. It SHOULD override what its structure makes cheap; what it leaves alone is
-    answered through its dense matrix, in float64, below `DENSE_LIMIT`.
+    implement `shape`, `dtype`, `device`, `T`, ``_apply`` and ``_scale``. How it combines with others it says in three rules, each of which returns
+    None where it does not know: ``_matmul`` (self @ other), ``_rmatmul`` (other @ self) and ``_add`` (self + other). The left operand's rule is
+    asked first, then the right operand's, and when neither knows, the answer is a lazy `Product` or `Sum`. It SHOULD override what its structure makes
+    cheap; what it leaves alone is answered through its dense matrix, in float64, below `DENSE_LIMIT`.
 
     Example:
         >>> import torch
@@ -112,14 +112,14 @@ class LinearOperator(ABC):
 
     # --- algebra ---------------------------------------------------------------------------------
 
-    def _matmul(self, other: LinearOperator) -> LinearOperator:
-        return NotImplemented
+    def _matmul(self, other: LinearOperator) -> LinearOperator | None:
+        return None
 
-    def _rmatmul(self, other: LinearOperator) -> LinearOperator:
-        return NotImplemented
+    def _rmatmul(self, other: LinearOperator) -> LinearOperator | None:
+        return None
 
-    def _add(self, other: LinearOperator) -> LinearOperator:
-        return NotImplemented
+    def _add(self, other: LinearOperator) -> LinearOperator | None:
+        return None
 
     def __matmul__(self, other: LinearOperator) -> LinearOperator:
         """The composition: first ``other``, then this.
@@ -134,10 +134,7 @@ class LinearOperator(ABC):
         if self.shape[1] != other.shape[0]:
             raise ShapeMismatchError(f"{self!r} @ {other!r}: {self.shape[1]} inputs meet {other.shape[0]} outputs; the two must be equal")
         left, right = _promoted(self, other)
-        answer = left._matmul(right)
-        if answer is NotImplemented:
-            answer = right._rmatmul(left)
-        return Product(left, right) if answer is NotImplemented else answer
+        return left._matmul(right) or right._rmatmul(left) or Product(left, right)
 
     def __add__(self, other: LinearOperator) -> LinearOperator:
         """The sum.
@@ -152,10 +149,7 @@ class LinearOperator(ABC):
         if self.shape != other.shape:
             raise ShapeMismatchError(f"{self!r} + {other!r}: shapes {self.shape} and {other.shape} differ; a sum needs equal shapes")
         left, right = _promoted(self, other)
-        answer = left._add(right)
-        if answer is NotImplemented:
-            answer = right._add(left)
-        return Sum(left, right) if answer is NotImplemented else answer
+        return left._add(right) or right._add(left) or Sum(left, right)
 
     def __sub__(self, other: LinearOperator) -> LinearOperator:
         return self + (-other) if isinstance(other, LinearOperator) else NotImplemented
@@ -208,7 +202,7 @@ class LinearOperator(ABC):
         Raises:
             ShapeMismatchError: when the operator is not square.
         """
-        return self._dense_function("expm", lambda matrix: torch.linalg.matrix_exp(t * matrix))
+        return self._dense_function("expm", lambda matrix: matrix_functions.expm(t * matrix))
 
     def svd(self) -> SVD:
         """The singular value decomposition, structured where the operator is (see `SVD`)."""
@@ -245,7 +239,7 @@ class LinearOperator(ABC):
     def cond(self) -> float:
         """The condition number: largest over smallest singular value, infinite where the rank is not full."""
         values, _ = self._singular_values()
-        largest, smallest = float(values.max()), float(values.min())
+        largest, smallest = values.max().item(), values.min().item()
         return largest / smallest if smallest > self._precision * largest else float("inf")
 
     def to_dense(self) -> Tensor:
@@ -270,7 +264,7 @@ class LinearOperator(ABC):
             ArtifactError: when names are missing or unknown.
         """
         if set(tensors) != set(cls.fields):
-            raise ArtifactError(f"operator of kind {cls.kind!r}: found tensors {sorted(tensors)}, expected {sorted(cls.fields)}; the file was edited or is of another kind")
+            raise ArtifactError(f"operator of kind {cls.kind!r}: found tensors {sorted(tensors)}, expected {sorted(cls.fields)}; the file was edited")
         return cls(**tensors)
 
     def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Self:

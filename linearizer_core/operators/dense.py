@@ -57,15 +57,15 @@ class Dense(LinearOperator):
     def _scale(self, factor: Scalar) -> Dense:
         return Dense(self.matrix * factor)
 
-    def _matmul(self, other: LinearOperator) -> LinearOperator:
+    def _matmul(self, other: LinearOperator) -> LinearOperator | None:
         if isinstance(other, Dense):
             return Dense(self.matrix @ other.matrix)
-        return NotImplemented if isinstance(other, LowRank) else Dense(other.T._apply(self.matrix))
+        return None if isinstance(other, LowRank) else Dense(other.T._apply(self.matrix))
 
-    def _rmatmul(self, other: LinearOperator) -> LinearOperator:
+    def _rmatmul(self, other: LinearOperator) -> LinearOperator | None:
         return Dense(other._apply(self.matrix.mT).mT)
 
-    def _add(self, other: LinearOperator) -> LinearOperator:
+    def _add(self, other: LinearOperator) -> LinearOperator | None:
         return Dense(self.matrix + other._dense())
 
     def _dense(self) -> Tensor:

@@ -58,13 +58,13 @@ class Diagonal(LinearOperator):
     def _scale(self, factor: Scalar) -> Diagonal:
         return Diagonal(self.values * factor)
 
-    def _matmul(self, other: LinearOperator) -> LinearOperator:
-        return Diagonal(self.values * other.values) if isinstance(other, Diagonal) else NotImplemented
+    def _matmul(self, other: LinearOperator) -> LinearOperator | None:
+        return Diagonal(self.values * other.values) if isinstance(other, Diagonal) else None
 
-    def _add(self, other: LinearOperator) -> LinearOperator:
+    def _add(self, other: LinearOperator) -> LinearOperator | None:
         if isinstance(other, Diagonal):
             return Diagonal(self.values + other.values)
-        return Diagonal(self.values + other.scale) if isinstance(other, ScaledIdentity) else NotImplemented
+        return Diagonal(self.values + other.scale) if isinstance(other, ScaledIdentity) else None
 
     def inverse(self) -> Diagonal:
         zeros = int((self.values == 0).sum())
@@ -73,7 +73,7 @@ class Diagonal(LinearOperator):
         return Diagonal(1 / self.values)
 
     def pinv(self, rtol: float | None = None) -> Diagonal:
-        return Diagonal(reciprocal_above(self.values, self._relative_tolerance(rtol) * float(self.values.abs().max())))
+        return Diagonal(reciprocal_above(self.values, self._relative_tolerance(rtol) * self.values.abs().max().item()))
 
     def expm(self, t: float = 1.0) -> Diagonal:
         return Diagonal((t * self.values.double()).exp().to(self.dtype))
@@ -90,7 +90,7 @@ class Diagonal(LinearOperator):
     def _svd(self) -> SVD:
         # The commonest value becomes the tail: a mask, or a multiple of the identity with few exceptions, stays small.
         values = self.values.double()
-        distinct, counts = values.unique(return_counts=True)
+        distinct, counts = torch.unique(values, return_counts=True)
         tail = distinct[counts.argmax()]
         index = (values != tail).nonzero()[:, 0]
         index = index[values[index].abs().argsort(descending=True)]
@@ -101,7 +101,8 @@ class Diagonal(LinearOperator):
             )
         right = torch.zeros(len(values), len(index), dtype=torch.float64, device=self.device)
         right[index, torch.arange(len(index), device=self.device)] = 1
-        return SVD(right * values[index].sign(), values[index].abs(), right, tail=float(tail), tail_multiplicity=int(counts.max()))
+        signs = 1 - 2 * (values[index] < 0).double()
+        return SVD(right * signs, values[index].abs(), right, tail=tail.item(), tail_multiplicity=int(counts.max()))
 
     def _singular_values(self) -> tuple[Tensor, Tensor]:
         return self.values.double().abs(), torch.ones_like(self.values, dtype=torch.int64)

@@ -61,8 +61,9 @@ def velocity_operator(operator: LinearOperator, t: float) -> LinearOperator:
 def collapse(velocity_at: VelocityAt, grid: Tensor, solver: str, *, rtol: float = 1e-12) -> LinearOperator:
     r"""All steps of ``solver`` over the N + 1 times of ``grid`` as one operator: the last step is the leftmost factor.
 
-    Composed and returned in float64, without gradients. `SharedSubspace` flows stay in R dimensions. `IdentityPlusLowRank` products are compressed as they grow, to ``rtol``
-    of the largest singular value of their low-rank part; where the rank passes D/2 they become `Dense` below `DENSE_LIMIT`, as does what has no structure.
+    Composed and returned in float64, without gradients. `SharedSubspace` flows stay in R dimensions. `IdentityPlusLowRank` products are compressed
+    as they grow, to ``rtol`` of the largest singular value of their low-rank part; where the rank passes D/2 they become `Dense` below
+    `DENSE_LIMIT`, as does what has no structure.
 
     Raises:
         UnknownSolverError: for a name that is not in `SOLVERS`.

@@ -77,18 +77,18 @@ class IdentityPlusLowRank(LinearOperator):
     def _scale(self, factor: Scalar) -> IdentityPlusLowRank:
         return IdentityPlusLowRank(self.scale * factor, self.left * factor, self.right)
 
-    def _matmul(self, other: LinearOperator) -> LinearOperator:
+    def _matmul(self, other: LinearOperator) -> LinearOperator | None:
         if not isinstance(other, IdentityPlusLowRank):
-            return NotImplemented
+            return None
         left = torch.cat([self.left, self.scale * other.left], dim=1)
         right = torch.cat([other.T._apply(self.right.mT).mT, other.right], dim=1)
         return IdentityPlusLowRank(self.scale * other.scale, left, right)
 
-    def _add(self, other: LinearOperator) -> LinearOperator:
+    def _add(self, other: LinearOperator) -> LinearOperator | None:
         if isinstance(other, ScaledIdentity):
             return IdentityPlusLowRank(self.scale + other.scale, self.left, self.right)
         if not isinstance(other, IdentityPlusLowRank | LowRank):
-            return NotImplemented
+            return None
         scale = self.scale + other.scale if isinstance(other, IdentityPlusLowRank) else self.scale
         return IdentityPlusLowRank(scale, torch.cat([self.left, other.left], dim=1), torch.cat([self.right, other.right], dim=1))
 
@@ -102,7 +102,7 @@ class IdentityPlusLowRank(LinearOperator):
         return self._in_shared_subspace(lambda operator: operator._integer_power(n))
 
     def _real_power(self, exponent: float) -> LinearOperator:
-        if float(self.scale) == 0:
+        if self.scale.item() == 0:
             return LowRank(self.left, self.right).power(exponent)
         basis, core = self._restriction()
         complement = len(basis) > len(core)
@@ -116,7 +116,7 @@ class IdentityPlusLowRank(LinearOperator):
     def _svd(self) -> SVD:
         basis, core = self._restriction()
         left, values, right = torch.linalg.svd(core)
-        return SVD(basis @ left, values, basis @ right.mT, tail=float(self.scale), tail_multiplicity=len(basis) - len(core))
+        return SVD(basis @ left, values, basis @ right.mT, tail=self.scale.item(), tail_multiplicity=len(basis) - len(core))
 
     @property
     def _precision(self) -> float:

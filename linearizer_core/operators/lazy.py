@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 from functools import reduce
+from itertools import pairwise
 from typing import ClassVar, Self, final
 
 import torch
@@ -36,9 +38,9 @@ class Product(LinearOperator):
     fields: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, *factors: LinearOperator) -> None:
-        for first, second in zip(factors, factors[1:], strict=False):
+        for first, second in pairwise(factors):
             if first.shape[1] != second.shape[0]:
-                raise ShapeMismatchError(f"Product: {first!r} takes {first.shape[1]} inputs but {second!r} gives {second.shape[0]}; the two must be equal")
+                raise ShapeMismatchError(f"Product: {first!r} takes {first.shape[1]} inputs, {second!r} gives {second.shape[0]}; they must be equal")
         self.factors = _flattened(Product, factors)
 
     @property
@@ -70,13 +72,13 @@ class Product(LinearOperator):
     def _scale(self, factor: Scalar) -> Product:
         return Product(self.factors[0]._scale(factor), *self.factors[1:])
 
-    def _matmul(self, other: LinearOperator) -> LinearOperator:
+    def _matmul(self, other: LinearOperator) -> LinearOperator | None:
         if isinstance(other, Product):
-            return reduce(lambda product, factor: product @ factor, other.factors, self)
+            return reduce(operator.matmul, other.factors, self)
         merged = self.factors[-1] @ other
         return Product(*self.factors, other) if isinstance(merged, Product) else _chain(self.factors[:-1]) @ merged
 
-    def _rmatmul(self, other: LinearOperator) -> LinearOperator:
+    def _rmatmul(self, other: LinearOperator) -> LinearOperator | None:
         merged = other @ self.factors[0]
         return Product(other, *self.factors) if isinstance(merged, Product) else merged @ _chain(self.factors[1:])
 
@@ -148,16 +150,16 @@ class Sum(LinearOperator):
     def _scale(self, factor: Scalar) -> Sum:
         return Sum(*(term._scale(factor) for term in self.terms))
 
-    def _add(self, other: LinearOperator) -> LinearOperator:
+    def _add(self, other: LinearOperator) -> LinearOperator | None:
         if isinstance(other, Sum):
-            return reduce(lambda total, term: total + term, other.terms, self)
+            return reduce(operator.add, other.terms, self)
         if isinstance(other, ScaledIdentity) and other.is_exactly(0):
             return self
         for index, term in enumerate(self.terms):
             merged = term + other
             if not isinstance(merged, Sum):
                 rest = self.terms[:index] + self.terms[index + 1 :]
-                return reduce(lambda total, one: total + one, rest, merged)
+                return reduce(operator.add, rest, merged)
         return Sum(*self.terms, other)
 
     def _dense(self) -> Tensor:

@@ -72,22 +72,22 @@ class LowRank(LinearOperator):
     def _scale(self, factor: Scalar) -> LowRank:
         return LowRank(self.left * factor, self.right)
 
-    def _matmul(self, other: LinearOperator) -> LinearOperator:
+    def _matmul(self, other: LinearOperator) -> LinearOperator | None:
         if isinstance(other, LowRank) and other.columns < self.columns:
             return other._rmatmul(self)
         return LowRank(self.left, other.T._apply(self.right.mT).mT)
 
-    def _rmatmul(self, other: LinearOperator) -> LinearOperator:
+    def _rmatmul(self, other: LinearOperator) -> LinearOperator | None:
         return LowRank(other._apply(self.left.mT).mT, self.right)
 
-    def _add(self, other: LinearOperator) -> LinearOperator:
+    def _add(self, other: LinearOperator) -> LinearOperator | None:
         from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank
 
         if isinstance(other, LowRank):
             return LowRank(torch.cat([self.left, other.left], dim=1), torch.cat([self.right, other.right], dim=1))
         if isinstance(other, ScaledIdentity):
             return self if other.is_exactly(0) else IdentityPlusLowRank(other.scale, self.left, self.right)
-        return NotImplemented
+        return None
 
     def inverse(self) -> LinearOperator:
         self._require_square("inverse")

@@ -36,7 +36,7 @@ class Mask(LinearOperator):
 
     def __init__(self, mask: Tensor, dtype: torch.dtype | None = None) -> None:
         if mask.ndim != 1 or mask.dtype != torch.bool:
-            raise ShapeMismatchError(f"Mask: got {mask.dtype} of shape {tuple(mask.shape)}, expected torch.bool of shape (D,): compare first, as in values > 0.5")
+            raise ShapeMismatchError(f"Mask: got {mask.dtype} of shape {tuple(mask.shape)}, expected torch.bool of shape (D,); pass values > 0.5")
         self.mask = mask
         self._values = mask.to(dtype or torch.get_default_dtype())
 
@@ -64,7 +64,7 @@ class Mask(LinearOperator):
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
         values = tensors.get("mask")
         if len(tensors) != 1 or values is None or bool(((values != 0) & (values != 1)).any()):
-            raise ArtifactError(f"operator of kind 'mask': found tensors {sorted(tensors)}, expected 'mask' with values 0 and 1; the file was edited or is of another kind")
+            raise ArtifactError(f"operator of kind 'mask': found tensors {sorted(tensors)}, expected 'mask' with values 0 and 1; the file was edited")
         return cls(values == 1, dtype=values.dtype)
 
     def _apply(self, z: Tensor) -> Tensor:
@@ -73,20 +73,20 @@ class Mask(LinearOperator):
     def _scale(self, factor: Scalar) -> Diagonal:
         return Diagonal(self._values * factor)
 
-    def _matmul(self, other: LinearOperator) -> LinearOperator:
+    def _matmul(self, other: LinearOperator) -> LinearOperator | None:
         if isinstance(other, Mask):
             return Mask(self.mask & other.mask, dtype=self.dtype)
-        return Diagonal(self._values * other.values) if isinstance(other, Diagonal) else NotImplemented
+        return Diagonal(self._values * other.values) if isinstance(other, Diagonal) else None
 
-    def _rmatmul(self, other: LinearOperator) -> LinearOperator:
+    def _rmatmul(self, other: LinearOperator) -> LinearOperator | None:
         return self._matmul(other)
 
-    def _add(self, other: LinearOperator) -> LinearOperator:
+    def _add(self, other: LinearOperator) -> LinearOperator | None:
         if isinstance(other, Mask):
             return Diagonal(self._values + other._values)
         if isinstance(other, ScaledIdentity) and other.is_exactly(0):
             return self
-        return Diagonal(self._values) + other if isinstance(other, Diagonal | ScaledIdentity) else NotImplemented
+        return Diagonal(self._values) + other if isinstance(other, Diagonal | ScaledIdentity) else None
 
     def inverse(self) -> Mask:
         if not bool(self.mask.all()):

@@ -53,7 +53,7 @@ class ScaledIdentity(LinearOperator):
 
     def is_exactly(self, value: float) -> bool:
         """Whether the scale is this constant (and not a variable that happens to hold it)."""
-        return not self.scale.requires_grad and float(self.scale) == value
+        return not self.scale.requires_grad and self.scale.item() == value
 
     def _apply(self, z: Tensor) -> Tensor:
         return self.scale * z
@@ -61,23 +61,23 @@ class ScaledIdentity(LinearOperator):
     def _scale(self, factor: Scalar) -> ScaledIdentity:
         return self._with(self.scale * factor)
 
-    def _matmul(self, other: LinearOperator) -> LinearOperator:
+    def _matmul(self, other: LinearOperator) -> LinearOperator | None:
         if self.is_exactly(1):
             return other
         if self.is_exactly(0) and other.shape == self.shape:
             return self
         return other._scale(self.scale)
 
-    def _rmatmul(self, other: LinearOperator) -> LinearOperator:
+    def _rmatmul(self, other: LinearOperator) -> LinearOperator | None:
         return self._matmul(other)
 
-    def _add(self, other: LinearOperator) -> LinearOperator:
+    def _add(self, other: LinearOperator) -> LinearOperator | None:
         if isinstance(other, ScaledIdentity):
             return self._with(self.scale + other.scale)
-        return other if self.is_exactly(0) else NotImplemented
+        return other if self.is_exactly(0) else None
 
     def inverse(self) -> ScaledIdentity:
-        if float(self.scale) == 0:
+        if self.scale.item() == 0:
             raise SingularOperatorError(f"inverse of {self!r} with scale 0; expected a scale other than 0: use pinv")
         return self._with(1 / self.scale)
 
@@ -95,7 +95,7 @@ class ScaledIdentity(LinearOperator):
 
     def _svd(self) -> SVD:
         empty = torch.empty(self.dim, 0, dtype=torch.float64, device=self.device)
-        return SVD(empty, empty[0], empty, tail=float(self.scale), tail_multiplicity=self.dim)
+        return SVD(empty, empty[0], empty, tail=self.scale.item(), tail_multiplicity=self.dim)
 
     @property
     def _precision(self) -> float:

@@ -91,23 +91,23 @@ class SharedSubspace(LinearOperator):
     def _scale(self, factor: Scalar) -> SharedSubspace:
         return self._with(self.scale * factor, self.core * factor)
 
-    def _matmul(self, other: LinearOperator) -> LinearOperator:
+    def _matmul(self, other: LinearOperator) -> LinearOperator | None:
         if isinstance(other, SharedSubspace) and self.shares_subspace(other):
             return self._with(self.scale * other.scale, self.scale * other.core + other.scale * self.core + self.core @ self.gram @ other.core)
-        return self.to_low_rank() @ _lowered(other) if isinstance(other, IdentityPlusLowRank | SharedSubspace) else NotImplemented
+        return self.to_low_rank() @ _lowered(other) if isinstance(other, IdentityPlusLowRank | SharedSubspace) else None
 
-    def _rmatmul(self, other: LinearOperator) -> LinearOperator:
-        return other @ self.to_low_rank() if isinstance(other, IdentityPlusLowRank) else NotImplemented
+    def _rmatmul(self, other: LinearOperator) -> LinearOperator | None:
+        return other @ self.to_low_rank() if isinstance(other, IdentityPlusLowRank) else None
 
-    def _add(self, other: LinearOperator) -> LinearOperator:
+    def _add(self, other: LinearOperator) -> LinearOperator | None:
         if isinstance(other, ScaledIdentity):
             return self._with(self.scale + other.scale, self.core)
         if isinstance(other, SharedSubspace) and self.shares_subspace(other):
             return self._with(self.scale + other.scale, self.core + other.core)
-        return self.to_low_rank() + _lowered(other) if isinstance(other, IdentityPlusLowRank | SharedSubspace | LowRank) else NotImplemented
+        return self.to_low_rank() + _lowered(other) if isinstance(other, IdentityPlusLowRank | SharedSubspace | LowRank) else None
 
     def inverse(self) -> LinearOperator:
-        if float(self.scale) == 0:
+        if self.scale.item() == 0:
             if len(self.core) < len(self.left):
                 raise SingularOperatorError(f"inverse of {self!r} of rank {len(self.core)} at most, expected full rank; use pinv")
             return super().inverse()

@@ -49,9 +49,9 @@ def load_operator(path: str | os.PathLike[str]) -> LinearOperator:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"operator file {os.fspath(path)}: {error}; expected a safetensors file written by save_operator, copy or write it again") from error
+        raise ArtifactError(f"operator file {os.fspath(path)}: {error}; expected a file written by save_operator; copy or write it again") from error
     if metadata.get("format") != FORMAT or "kind" not in metadata:
-        raise ArtifactError(f"operator file {os.fspath(path)}: metadata {metadata}, expected format {FORMAT} and a kind; update linearizer if the file is newer")
+        raise ArtifactError(f"operator file {os.fspath(path)}: metadata {metadata}, expected format {FORMAT} and a kind; update linearizer if it is newer")
     try:
         return kind_named(metadata["kind"]).from_tensors(tensors)
     except ShapeMismatchError as error:

@@ -1,4 +1,8 @@
-"""``accelerate launch -m linearizer_core.training CONFIG [key=value ...]``: one run, on as many processes as the launcher starts."""
+"""One run, on as many processes as the launcher starts.
+
+``python -m linearizer_core.training CONFIG [key=value ...]`` is one process. ``accelerate launch -m linearizer_core.training ...`` is one per GPU;
+on CPUs that launcher needs MPI, and ``torchrun --nproc-per-node 2 -m linearizer_core.training ...`` does without.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +17,7 @@ from linearizer_core.errors import LinearizerError
 
 def main() -> int:
     """Run the command line; 2 for an error the user can mend."""
-    parser = argparse.ArgumentParser(prog="linearizer_core.training", description="Train what a configuration describes; run it again to continue after a stop.")
+    parser = argparse.ArgumentParser("linearizer_core.training", description="Train what a configuration describes. Run it again to continue after a stop.")
     parser.add_argument("config", type=Path, help="a TOML file, such as those in configs/")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="values that replace those of the file, such as training.seed=3 data.root=DIR")
     arguments = parser.parse_args()
@@ -35,10 +39,9 @@ def main() -> int:
 
 
 def _leave_process_group() -> None:
-    import torch.distributed
-
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        torch.distributed.destroy_process_group()
+    distributed = sys.modules.get("torch.distributed")
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 if __name__ == "__main__":

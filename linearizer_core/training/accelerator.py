@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import DistributedDataParallelKwargs, DistributedType, GradientAccumulationPlugin
@@ -23,6 +24,8 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
     # Accelerate keeps the first run's precision for the whole process; a second run in a notebook may ask for another.
     AcceleratorState._reset_state()
     accelerator = Accelerator(
+        # Said outright: otherwise several processes on a machine without an accelerator would each believe to be alone.
+        cpu=not torch.accelerator.is_available(),
         mixed_precision=config.mixed_precision,
         # The loop accumulates by itself; the plugin keeps a variable set by the launcher from dividing the loss again.
         gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=1, sync_with_dataloader=False),

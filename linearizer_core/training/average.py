@@ -14,9 +14,9 @@ __all__ = ["WeightAverage"]
 
 
 class WeightAverage:
-    r"""Exponential moving average :math:`\bar\theta \leftarrow d_k \bar\theta + (1 - d_k)\,\theta` of named parameters, :math:`d_k = \min(\texttt{ema}, k/(k + \texttt{warmup}))`.
+    r"""Exponential moving average :math:`\bar\theta \leftarrow d_k \bar\theta + (1 - d_k)\,\theta` of named parameters.
 
-    Only parameters are averaged: buffers do not change in the course of a stage.
+    The decay is :math:`d_k = \min(\texttt{ema}, k/(k + \texttt{warmup}))`. Only parameters are averaged: buffers do not change in the course of a stage.
 
     Example:
         >>> import torch

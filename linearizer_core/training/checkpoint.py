@@ -99,7 +99,7 @@ class CheckpointFolder:
         Raises:
             CheckpointError: when there are checkpoints and none of them is complete.
         """
-        problems = []
+        problems: list[str] = []
         for step in reversed(self.steps()):
             problem = self._problem(step)
             if problem is None:

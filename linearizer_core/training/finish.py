@@ -1,21 +1,57 @@
-"""What follows training: the evaluation and its report."""
+"""What follows training: the saved model, its evaluation and the report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from linearizer_core.config import RunConfig, load_config
 from linearizer_core.data import Splits
+from linearizer_core.factory import create_dataset
 from linearizer_core.model import LinearizerModel
+from linearizer_core.pretrained import ArtifactConfig, Pretrained
+from linearizer_core.report import print_report, report_values
 from linearizer_core.task import Report, Task
 from linearizer_core.training.files import write_json
 
-__all__ = ["finish"]
+__all__ = ["evaluate_run", "finish", "measure"]
 
 
-def finish(task: Task, model: LinearizerModel, splits: Splits, output: Path, facts: Mapping[str, Any]) -> Report:
-    """Evaluate the trained model and write ``report.json``: the facts of the run, the metrics, and the names of the figures."""
-    report = task.evaluate(model.eval(), splits, output)
-    write_json(output / "report.json", {"run": dict(facts), "metrics": report.metrics, "figures": list(report.figures)})
+def finish(config: RunConfig, task: Task, model: LinearizerModel, splits: Splits, facts: Mapping[str, Any]) -> Report:
+    """Save the trained model as an artifact in ``model``, measure it, write ``report.json`` and print it as a table."""
+    artifact = ArtifactConfig(model=config.model, data=splits.info, seed=config.training.seed, commit=facts["commit"])
+    pretrained = Pretrained(task, model.eval(), artifact, operator=task.collapsed(model))
+    # Once before the evaluation, which may take long or fail, and once with what it measured.
+    pretrained.save_pretrained(config.training.output / "model")
+    return measure(pretrained, splits, config.training.output, facts)
+
+
+def measure(pretrained: Pretrained, splits: Splits, output: Path, facts: Mapping[str, Any]) -> Report:
+    """Evaluate a saved model, and write what was found: into its artifact, into ``report.json``, and on the terminal."""
+    report = pretrained.task.evaluate(pretrained.model, splits, output)
+    values = report_values(report, facts)
+    measured = {name: value for name, value in values.items() if name not in ("run", "figures")}
+    replace(pretrained, metrics=measured).save_pretrained(output / "model")
+    write_json(output / "report.json", values)
+    print_report(values, report.notes)
     return report
+
+
+def evaluate_run(output: Path, overrides: Sequence[str] = ()) -> Report:
+    """Measure the model of a run folder again, on its own data.
+
+    Raises:
+        ConfigError: when the folder holds no run, or an override cannot be used.
+        ArtifactError: when its model is missing or damaged.
+        DataError: when its data are missing.
+    """
+    written = output / "config.toml"
+    if not written.exists():
+        raise ConfigError(f"{output} holds no run (no config.toml); give the folder that training wrote, its training.output")
+    config = load_config(written, overrides)
+    pretrained = Pretrained.from_pretrained(output / "model")
+    splits = create_dataset(config.data.name, **config.data.options).load()
+    return measure(pretrained, splits, output, json.loads((output / "run.json").read_text(encoding="utf-8")))

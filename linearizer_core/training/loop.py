@@ -16,17 +16,18 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from linearizer_core.config import StageConfig, TrainingConfig
+from linearizer_core.config import TrainingConfig
 from linearizer_core.data import Batch, Splits, collate
 from linearizer_core.errors import CheckpointError, NonFiniteLossError, TrainingError
 from linearizer_core.model import LinearizerModel
+from linearizer_core.pictures import is_image
 from linearizer_core.task import Stage, Task
 from linearizer_core.training.accelerator import make_accelerator
 from linearizer_core.training.average import WeightAverage
 from linearizer_core.training.checkpoint import CheckpointFolder, TrainingState
 from linearizer_core.training.differences import differing_keys
 from linearizer_core.training.sampler import StageSampler
-from linearizer_core.training.samples import is_image, write_samples
+from linearizer_core.training.samples import write_samples
 from linearizer_core.training.schedule import learning_rate
 from linearizer_core.training.seeds import derive_seed
 from linearizer_core.training.stage_step import StageStep, select_parameters

@@ -41,7 +41,7 @@ def train(config: RunConfig) -> RunSummary:
     """Train, save and evaluate what ``config`` describes; in a folder that holds the same run already, continue it.
 
     Configuration, data, model and output folder are checked before any device is touched. The folder then holds ``config.toml``,
-    ``metrics.jsonl``, ``checkpoints``, ``samples``, ``run.json`` and ``report.json``.
+    ``metrics.jsonl``, ``checkpoints``, ``samples``, ``run.json``, ``model`` (the artifact) and ``report.json``.
 
     Raises:
         ConfigError: for a configuration that cannot be used, and for an output folder that holds another run.
@@ -65,7 +65,7 @@ def train(config: RunConfig) -> RunSummary:
         if accelerator.is_main_process:
             facts = run_facts(model, training, result, accelerator)
             write_json(training.output / "run.json", facts)
-            report = finish(task, model, splits, training.output, facts)
+            report = finish(config, task, model, splits, facts)
     finally:
         for tracker in accelerator.trackers:
             tracker.finish()

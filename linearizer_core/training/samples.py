@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from pathlib import Path
 
 import torch
-from torchvision.utils import save_image
 
 from linearizer_core.errors import LinearizerError
 from linearizer_core.model import LinearizerModel
+from linearizer_core.pictures import save_grid
 from linearizer_core.task import Task
 from linearizer_core.training.seeds import derive_seed
 
-__all__ = ["is_image", "write_samples"]
+__all__ = ["write_samples"]
 
 COUNT = 64
-
-
-def is_image(shape: tuple[int, ...]) -> bool:
-    """Whether examples of this shape can be shown: one or three channels, height, width."""
-    return len(shape) == 3 and shape[0] in (1, 3)
 
 
 def write_samples(task: Task, model: LinearizerModel, path: Path, *, seed: int, device: torch.device) -> None:
@@ -37,7 +31,4 @@ def write_samples(task: Task, model: LinearizerModel, path: Path, *, seed: int, 
     except LinearizerError as error:
         warnings.warn(f"no samples at {path.stem}: {error}", stacklevel=2)
         return
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_name(f".{path.stem}.tmp.png")
-    save_image(images.float().clamp(0, 1).cpu(), temporary, nrow=8)
-    os.replace(temporary, path)
+    save_grid(images, path)

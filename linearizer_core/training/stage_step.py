@@ -36,7 +36,7 @@ def select_parameters(stage: Stage, model: LinearizerModel) -> dict[str, nn.Para
     if not chosen or len(chosen) != len(wanted):
         raise TrainingError(
             f"stage {stage.name!r} trains {len(wanted)} parameters, of which {len(chosen)} belong to the model; "
-            "Stage.parameters must return parameters of the model, at least one (networks used by a loss alone belong into the model too: they are saved with it)"
+            "Stage.parameters must return parameters of the model, at least one (a network that only a loss uses belongs into the model too)"
         )
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in wanted)

@@ -30,7 +30,7 @@ class ImageFolder(DataSource):
         config = self.config
         if not config.root.is_dir():
             raise DataError(f"data.root = {config.root} is not a folder; set it to the folder with the pictures")
-        files = sorted(path for path in config.root.rglob("*") if path.suffix.lower() in EXTENSIONS)
+        files = sorted(path for path in config.root.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
         counts = int(len(files) * config.test), int(len(files) * config.validation)
         if min(counts) < 1:
             raise DataError(
@@ -76,7 +76,9 @@ def read_picture(path: Path, size: int, channels: int) -> Tensor:
 
     try:
         with Image.open(path) as opened:
-            picture = ImageOps.exif_transpose(opened).convert("RGBA")
+            upright = ImageOps.exif_transpose(opened)
+            # Pillow clips 16-bit grey at 255 instead of scaling it.
+            picture = (upright.point(lambda value: value / 257).convert("L") if upright.mode.startswith("I") else upright).convert("RGBA")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be decoded ({error}); remove or replace it") from error
     white = Image.new("RGBA", picture.size, "white")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import math
 import zlib
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class Mnist(DataSource):
         folder = _raw_folder(self.config.root)
         images, labels = _read_pair(folder, "train")
         test_images, test_labels = _read_pair(folder, "t10k")
+        if images.shape[1:] != test_images.shape[1:]:
+            raise DataError(f"{folder}: train images have shape {tuple(images.shape[1:])}, test images {tuple(test_images.shape[1:])}; fetch the files again")
         kept = len(images) - self.config.validation
         if kept < 1:
             raise DataError(f"{folder} holds {len(images)} training images, data.validation asks for {self.config.validation}; lower data.validation")
@@ -78,9 +81,11 @@ def read_idx(folder: Path, name: str, *, dimensions: int) -> Tensor:
         raise DataError(f"{path} cannot be read ({error}); fetch it again") from error
     header = 4 + 4 * dimensions
     if len(raw) < header or raw[:4] != bytes([0, 0, _UNSIGNED_BYTE, dimensions]):
-        raise DataError(f"{path} is not an idx file of unsigned bytes in {dimensions} dimensions (it starts with {raw[:4].hex(' ') or 'nothing'}); fetch it again")
+        raise DataError(
+            f"{path} is not an idx file of unsigned bytes in {dimensions} dimensions (it starts with {raw[:4].hex(' ') or 'nothing'}); fetch it again"
+        )
     shape = [int.from_bytes(raw[4 + 4 * i : 8 + 4 * i], "big") for i in range(dimensions)]
     body = torch.frombuffer(bytearray(raw), dtype=torch.uint8)[header:]
-    if body.numel() != torch.Size(shape).numel() or not body.numel():
-        raise DataError(f"{path} announces shape {shape}, but holds {body.numel()} bytes of data; it is truncated, fetch it again")
+    if body.numel() != math.prod(shape) or not body.numel():
+        raise DataError(f"{path} announces shape {shape}, but holds {body.numel()} bytes of data; it is truncated or damaged, fetch it again")
     return body.reshape(shape)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -28,12 +29,14 @@ class Npz(DataSource):
         images, labels = self._read("train")
         test_images, test_labels = self._read("test")
         if images.shape[1:] != test_images.shape[1:]:
-            raise DataError(f"{self.config.root}: train images have shape {tuple(images.shape[1:])}, test images {tuple(test_images.shape[1:])}; they must agree")
+            raise DataError(
+                f"{self.config.root}: train images have shape {tuple(images.shape[1:])}, test images {tuple(test_images.shape[1:])}; they must agree"
+            )
         classes = 0 if labels is None or test_labels is None else int(max(labels.max(), test_labels.max())) + 1
         train = TensorTable(x=images) if labels is None else TensorTable(x=images, label=labels)
         kept = len(images) - max(1, int(len(images) * self.config.validation))
         return Splits(
-            info=DataInfo(name=self.config.root.name, shape=tuple(images.shape[1:]), classes=classes),
+            info=DataInfo(name=self.config.root.resolve().name, shape=tuple(images.shape[1:]), classes=classes),
             train=train.slice(0, kept),
             validation=train.slice(kept, len(images)),
             test=TensorTable(x=test_images) if test_labels is None else TensorTable(x=test_images, label=test_labels),
@@ -44,13 +47,17 @@ class Npz(DataSource):
         arrays = _arrays(path)
         images = _array(arrays, self.config.images, path)
         if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) < 2:
-            raise DataError(f"{path}: {self.config.images} is {images.dtype} of shape {images.shape}; expected uint8 (N, H, W) or (N, H, W, C) with N of at least 2")
+            raise DataError(
+                f"{path}: {self.config.images} is {images.dtype} of shape {images.shape}; expected uint8 (N, H, W) or (N, H, W, C) with N of at least 2"
+            )
         pixels = torch.from_numpy(images if images.ndim == 4 else images[..., None]).permute(0, 3, 1, 2).contiguous()
         if self.config.labels is None:
             return pixels, None
         labels = _array(arrays, self.config.labels, path)
         if labels.shape != (len(images),) or not np.issubdtype(labels.dtype, np.integer) or labels.min() < 0:
-            raise DataError(f"{path}: {self.config.labels} is {labels.dtype} of shape {labels.shape}; expected one integer of at least 0 for each of {len(images)} images")
+            raise DataError(
+                f"{path}: {self.config.labels} is {labels.dtype} of shape {labels.shape}; expected one integer of at least 0 for each of {len(images)} images"
+            )
         return pixels, torch.from_numpy(labels.astype(np.int64))
 
 
@@ -58,13 +65,16 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         raise DataError(f"{path} does not exist; data.root must hold train.npz and test.npz")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        archive = np.load(path, allow_pickle=False)
+        if not isinstance(archive, np.lib.npyio.NpzFile):
+            raise DataError(f"{path} is a single array, not an archive of arrays; write it with numpy.savez")
+        with archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}); arrays of Python objects are refused, save plain uint8 and integer arrays") from error
 
 
 def _array(arrays: dict[str, np.ndarray], name: str, path: Path) -> np.ndarray:
-    if name not in arrays:
+    if not isinstance(arrays.get(name), np.ndarray):  # a member that is no .npy file is handed out as bytes
         raise DataError(f"{path} has no array {name!r}, it holds: {', '.join(sorted(arrays)) or 'nothing'}; set data.images or data.labels")
     return arrays[name]

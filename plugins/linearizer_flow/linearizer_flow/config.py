@@ -61,7 +61,9 @@ class PerceptualConfig(_Options):
 class LatentPriorRecipe(_Options):
     """The recommended recipe: reconstruction through r kept coordinates, then a flow on them."""
 
-    condition: Literal["label", "cluster", "none"] = Field("label", description="what the prior is conditioned on: the label, k-means clusters of the latents, or nothing")
+    condition: Literal["label", "cluster", "none"] = Field(
+        "label", description="what the prior is conditioned on: the label, k-means clusters of the latents, or nothing"
+    )
     clusters: int = Field(32, ge=2, description="number of clusters, where condition = cluster")
     reconstruction: ReconstructionConfig = ReconstructionConfig()
     prior: PriorConfig = PriorConfig()
@@ -92,7 +94,9 @@ class SamplingConfig(_Options):
     """How the many-step flow is collapsed, and run as a loop."""
 
     steps: int = Field(100, ge=2, description="T: the loop stops at t = 1 - 1/T")
-    solver: str | None = Field(None, description="solver of the collapse that is saved with the model; the core's exact limit where it has one, else rk4, when none")
+    solver: str | None = Field(
+        None, description="solver of the collapse that is saved with the model; the core's exact limit where it has one, else rk4, when none"
+    )
 
 
 class EvaluationConfig(_Options):

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from torch import Tensor
 from torchvision.utils import make_grid
-
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
 
 _INK, _MUTED = "#1f2430", "#6b7280"
 
 
 def save_panels(path: Path, title: str, panels: Sequence[tuple[str, Tensor]], *, columns: int = 8) -> None:
     """Grids of images ``(N, C, H, W)`` side by side, each under its own heading."""
-    figure, axes = plt.subplots(1, len(panels), figsize=(3.6 * len(panels), 4.3), squeeze=False, layout="constrained")
+    figure = Figure(figsize=(3.6 * len(panels), 4.3), layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, (heading, images) in zip(axes[0], panels, strict=True):
         axis.imshow(_picture(images, columns), interpolation="nearest")
         axis.set_title(heading, fontsize=11, color=_MUTED)
@@ -29,8 +29,9 @@ def save_strips(path: Path, title: str, groups: Sequence[Sequence[tuple[str, Ten
     """Groups of labelled rows of images: the rows of a group belong together, groups are set apart."""
     columns = len(groups[0][0][1])
     rows = sum(len(group) for group in groups)
-    figure, axes = plt.subplots(rows, 1, figsize=(0.85 * columns + 1.9, 0.92 * rows + 0.35 * len(groups) + 0.5), squeeze=False, layout="constrained")
-    figure.get_layout_engine().set(h_pad=0.01, hspace=0.0)
+    size = (0.85 * columns + 1.9, 0.92 * rows + 0.35 * len(groups) + 0.5)
+    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.01, hspace=0.0))
+    axes = figure.subplots(rows, 1, squeeze=False)
     labelled = [row for group in groups for row in group]
     for axis, (heading, images) in zip(axes[:, 0], labelled, strict=True):
         axis.imshow(_picture(images, columns), interpolation="nearest")
@@ -42,14 +43,13 @@ def save_strips(path: Path, title: str, groups: Sequence[Sequence[tuple[str, Ten
     _finish(figure, path, title)
 
 
-def _picture(images: Tensor, columns: int) -> object:
+def _picture(images: Tensor, columns: int) -> np.ndarray:
     grid = make_grid(images.detach().float().cpu().clamp(0, 1), nrow=columns, padding=1, pad_value=0.5)
-    return grid.permute(1, 2, 0).numpy()
+    return np.asarray(grid.permute(1, 2, 0))
 
 
-def _finish(figure: object, path: Path, title: str) -> None:
-    figure.suptitle(title, fontsize=13, color=_INK)  # type: ignore[attr-defined]
+def _finish(figure: Figure, path: Path, title: str) -> None:
+    figure.suptitle(title, fontsize=13, color=_INK)
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    figure.savefig(temporary, dpi=130, facecolor="white")  # type: ignore[attr-defined]
-    plt.close(figure)  # type: ignore[arg-type]
+    figure.savefig(temporary, dpi=130, facecolor="white")
     temporary.replace(path)

@@ -7,10 +7,11 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
 from linearizer_core.bijections import Bijection, Chain, DirectSum, Flatten, Identity, Whiten
+from linearizer_core.bijections.capabilities import adopt_weakest
 from linearizer_core.condition import Condition
 from linearizer_core.data import Batch, Splits, TensorTable, collate
 from linearizer_core.errors import ConditionError, DataError
@@ -45,8 +46,7 @@ class LatentPriorBijection(Bijection):
         self.rank = prior.dim
         self.category = condition[0] if condition else None
         categories = condition[1] if condition else 1
-        self.has_logdet = flat.has_logdet and self.tail.has_logdet
-        self.inverse_kind = flat.inverse_kind
+        adopt_weakest(self, (flat, self.tail))
         self.register_buffer("frequencies", torch.full((categories,), 1 / categories, dtype=torch.float64))
         self.register_buffer("centroids", torch.zeros(categories, prior.dim))
 
@@ -105,7 +105,6 @@ class LatentPriorBijection(Bijection):
             raise ConditionError("this model is conditioned on the label; give one label for each example, shape (B,)")
         return Condition(label=label)
 
-
     def nearest_cluster(self, latents: Tensor) -> Tensor:
         """The cluster of whitened latents ``(B, rank)``, shape ``(B,)``."""
         return torch.cdist(latents, cast(Tensor, self.centroids).to(latents.dtype)).argmin(1)
@@ -115,7 +114,9 @@ class ReconstructionStage(Stage):
     r"""Trains g so that r coordinates suffice, without noise encoder and without likelihood.
 
     .. math::
-        a\,|x - g^{-1}([u + \sigma e, 0])|^2 + b\,|w|^2 + c\,(|\mathrm{cov}(u) - I|^2 / r + |\bar u|^2), \qquad [u, w] = g(x)
+        a\,|x - g^{-1}([u + \sigma e, 0])|^2 + b\,|w|^2 + c\,(|\mathrm{cov}(u) - I|^2 + |\bar u|^2) / r, \qquad [u, w] = g(x)
+
+    The first two terms are means over the coordinates.
     """
 
     config: ReconstructionConfig
@@ -136,7 +137,7 @@ class ReconstructionStage(Stage):
         with torch.autocast(kept.device.type, enabled=False):
             covariance = centred.T @ centred / (len(kept) - 1)
         moments = (covariance - torch.eye(bijection.rank, device=kept.device)).square().sum() / bijection.rank + kept.mean(0).square().mean()
-        terms = {"reconstruction": F.mse_loss(decoded, x), "tail": tail.square().mean() if tail.numel() else x.new_zeros(()), "covariance": moments}
+        terms = {"reconstruction": functional.mse_loss(decoded, x), "tail": tail.square().mean() if tail.numel() else x.new_zeros(()), "covariance": moments}
         loss = config.reconstruction_weight * terms["reconstruction"] + config.tail_weight * terms["tail"] + config.covariance_weight * moments
         if self.perceptual is not None:
             terms["perceptual"] = self.perceptual(decoded, x)
@@ -165,7 +166,7 @@ class PriorStage(Stage):
 
             latents = bijection.whiten(kept)
             if len(latents) < categories:
-                raise DataError(f"{len(latents)} training examples cannot form {categories} clusters; lower task.recipe.clusters")
+                raise DataError(f"{len(latents)} training examples cannot form {categories} clusters; lower task.latent_prior.clusters")
             clusters = KMeans(categories, n_init=1, max_iter=50, random_state=0).fit(latents.cpu().numpy())
             cast(Tensor, bijection.centroids).copy_(torch.from_numpy(clusters.cluster_centers_))
             labels = bijection.nearest_cluster(latents)

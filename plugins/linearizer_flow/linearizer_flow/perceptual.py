@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from linearizer_core.errors import ConfigError, DataError
 from linearizer_flow.config import PerceptualConfig
@@ -36,29 +38,31 @@ class PerceptualDistance(nn.Module):
         features = timm.create_model(config.model, pretrained=config.weights is None, features_only=True)
         if config.weights is not None:
             _load(features, config)
-        available = len(features.feature_info)
+        available = len(cast(Any, features.feature_info).channels())
         if config.layers > available:
             raise ConfigError(f"{config.model} gives {available} feature maps, perceptual.layers asks for {config.layers}; lower it")
         self.features = features.eval().requires_grad_(False)
         self.layers, self.size = config.layers, config.size
-        self.register_buffer("mean", torch.tensor(_MEAN).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(_STD).view(1, 3, 1, 1))
+        self._mean = nn.Buffer(torch.tensor(_MEAN).view(1, 3, 1, 1))
+        self._std = nn.Buffer(torch.tensor(_STD).view(1, 3, 1, 1))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         """The mean distance of two batches ``(B, C, H, W)``, a scalar; differentiable in ``x``, not in the reference ``y``."""
-        if self.mean.device != x.device:
+        if self._mean.device != x.device:
             self.to(x.device)
         with torch.no_grad():
             reference = self._maps(y)
-        distances = [(F.normalize(a, dim=1) - F.normalize(b, dim=1)).square().sum(1).mean() for a, b in zip(self._maps(x), reference, strict=True)]
+        distances = [
+            (functional.normalize(a, dim=1) - functional.normalize(b, dim=1)).square().sum(1).mean() for a, b in zip(self._maps(x), reference, strict=True)
+        ]
         return torch.stack(distances).sum()
 
     def train(self, mode: bool = True) -> PerceptualDistance:
         return super().train(False)  # batch statistics stay those of pretraining
 
     def _maps(self, x: Tensor) -> list[Tensor]:
-        x = F.interpolate(x, size=(self.size, self.size), mode="bilinear", antialias=False)
-        maps: list[Tensor] = self.features((x.expand(-1, 3, -1, -1) - self.mean) / self.std)
+        x = functional.interpolate(x, size=(self.size, self.size), mode="bilinear", antialias=False)
+        maps: list[Tensor] = self.features((x.expand(-1, 3, -1, -1) - self._mean) / self._std)
         return maps[: self.layers]
 
 
@@ -66,12 +70,16 @@ def _load(features: nn.Module, config: PerceptualConfig) -> None:
     try:
         weights = load_file(str(config.weights))
     except (OSError, SafetensorError) as error:
-        raise DataError(f"perceptual.weights = {config.weights} cannot be read as safetensors ({error})") from error
+        raise DataError(
+            f"perceptual.weights = {config.weights} cannot be read as safetensors ({error}); save the model's weights with safetensors.torch.save_file"
+        ) from error
     wanted = features.state_dict()
     missing = [name for name in wanted if name not in weights]
     if missing:
-        raise DataError(f"{config.weights} lacks {len(missing)} tensors of {config.model}, the first is {missing[0]!r}; save the weights under timm's key names")
+        raise DataError(
+            f"{config.weights} lacks {len(missing)} tensors of {config.model}, the first is {missing[0]!r}; save the weights under timm's key names"
+        )
     try:
         features.load_state_dict({name: weights[name] for name in wanted})
     except RuntimeError as error:
-        raise DataError(f"{config.weights} does not fit {config.model}: {error}") from error
+        raise DataError(f"{config.weights} does not fit {config.model}: {error}; name the model the weights were saved from") from error

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
+from linearizer_core.bijections import Bijection
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.data import Batch
 from linearizer_core.model import LinearizerModel
@@ -22,8 +23,8 @@ class PublishedStage(Stage):
     .. math::
         |A_t z_t - z_1|^2 + |x_0 - g_x^{-1}(z_0 + \sigma e)|^2 + d(x_1, g_y^{-1}(z_1 + \sigma e)) + d(x_1, g_y^{-1}(A_t z_t))
 
-    :math:`z_0 = g_x(x_0)` of noise, :math:`z_1 = g_y(x_1)` of data, :math:`z_t = (1 - t) z_0 + t z_1`, t uniform; d is a perceptual distance, or the mean squared error.
-    The paper writes the two bijections the other way round; here gx always belongs to the domain of f, which is noise.
+    :math:`z_0 = g_x(x_0)` of noise, :math:`z_1 = g_y(x_1)` of data, :math:`z_t = (1 - t) z_0 + t z_1`, t uniform; d is a perceptual distance, or the
+    mean squared error. The paper writes the two bijections the other way round; here gx always belongs to the domain of f, which is noise.
     """
 
     config: PublishedStageConfig
@@ -50,16 +51,16 @@ class PublishedStage(Stage):
         predicted = core.apply(point, time)
         sigma = self.config.latent_noise
         terms = {
-            "end_point": F.mse_loss(predicted, end),
-            "noise": F.mse_loss(self._decode(model.gx, start + sigma * gaussian(start)), noise),
+            "end_point": functional.mse_loss(predicted, end),
+            "noise": functional.mse_loss(self._decode(model.gx, start + sigma * gaussian(start)), noise),
             "data": self._distance(self._decode(model.gy, end + sigma * gaussian(end)), data),
             "prediction": self._distance(self._decode(model.gy, predicted), data),
         }
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
 
-    def _decode(self, bijection: nn.Module, latent: Tensor) -> Tensor:
-        decoded: Tensor = bijection.inverse(latent.reshape(len(latent), *bijection.out_shape))  # type: ignore[operator]
-        return decoded
+    @staticmethod
+    def _decode(bijection: Bijection, latent: Tensor) -> Tensor:
+        return bijection.inverse(latent.reshape(len(latent), *bijection.out_shape))
 
     def _distance(self, decoded: Tensor, data: Tensor) -> Tensor:
-        return F.mse_loss(decoded, data) if self.perceptual is None else self.perceptual(decoded, data)
+        return functional.mse_loss(decoded, data) if self.perceptual is None else self.perceptual(decoded, data)

@@ -30,7 +30,7 @@ def flow_core(model: LinearizerModel) -> TimeDependentCore:
 
 
 def collapse_flow(core: TimeDependentCore, config: SamplingConfig, solver: str | None = None) -> LinearOperator:
-    """The flow from noise to data as one operator, in the dtype of the core's parameters or buffers.
+    """The flow from noise to data as one operator, in float64.
 
     The exact limit at t = 1 where the core has one and nothing else is asked for; otherwise ``config.steps`` steps of the solver, up to t = 1 - 1/T.
     """
@@ -54,7 +54,9 @@ def choose_condition(model: LinearizerModel, n: int, generator: torch.Generator,
     bijection = model.gy
     if not isinstance(bijection, LatentPriorBijection) or bijection.category is None:
         if label is not None:
-            raise ConfigError(f"label = {label}: this model is not conditioned on labels; leave the label out, or train with task.latent_prior.condition = 'label'")
+            raise ConfigError(
+                f"label = {label}: this model is not conditioned on labels; leave the label out, or train with task.latent_prior.condition = 'label'"
+            )
         return None
     if label is None:
         return bijection.draw_condition(n, generator)
@@ -76,15 +78,15 @@ def generate_by_loop(model: LinearizerModel, noise: Tensor, condition: Condition
 
 
 @torch.no_grad()
-def sample(model: LinearizerModel, n: int, generator: torch.Generator, options: SampleOptions, operator: LinearOperator) -> Tensor:
-    """``n`` samples; in chunks, so that memory does not grow with n."""
+def sample(model: LinearizerModel, n: int, generator: torch.Generator, options: SampleOptions, operator: LinearOperator | None) -> Tensor:
+    """``n`` samples, in chunks, so that memory does not grow with n: by ``operator`` in one step, by the loop where it is None."""
     noise = draw_noise(model, n, generator, options.temperature)
     condition = choose_condition(model, n, generator, options.label)
     chunks = []
-    for rows in torch.arange(n, device=noise.device).split(500):
+    for rows in torch.split(torch.arange(n, device=noise.device), 500):
         part = condition.rows(rows) if condition else None
-        if options.steps == 1:
-            chunks.append(generate(model, noise[rows], part, operator))
-        else:
+        if operator is None:
             chunks.append(generate_by_loop(model, noise[rows], part, options.steps, options.solver or "euler"))
+        else:
+            chunks.append(generate(model, noise[rows], part, operator))
     return torch.cat(chunks)

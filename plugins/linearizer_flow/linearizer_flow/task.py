@@ -40,7 +40,9 @@ class FlowTask(Task):
         shape = context.info.shape
         body = context.backbone(shape, None)
         if body.inverse_grad == "none":
-            raise ConfigError(f"the flow task trains through the inverse, but {type(body).__name__} declares inverse_grad = 'none'; choose another backbone.name")
+            raise ConfigError(
+                f"the flow task trains through the inverse, but {type(body).__name__} declares inverse_grad = 'none'; choose another backbone.name"
+            )
         core = context.core((body.dim, body.dim), None)
         if self.config.recipe == "published":
             model = LinearizerModel(context.backbone(shape, None), core, body)
@@ -62,10 +64,13 @@ class FlowTask(Task):
         chosen = recipe.prior.backbone or _default_prior(conditional=condition is not None)
         prior = create_backbone(chosen.name, (rank,), conditions=conditions, **chosen.options)
         if not prior.has_logdet:
-            raise ConfigError(f"the prior is fitted by likelihood, but {type(prior).__name__} has no log-determinant; choose another task.latent_prior.prior.backbone")
+            raise ConfigError(
+                f"the prior is fitted by likelihood, but {type(prior).__name__} has no log-determinant; choose another task.latent_prior.prior.backbone"
+            )
         if condition and condition[0] not in prior.conditions:
             raise ConfigError(
-                f"{type(prior).__name__} does not use the condition {condition[0]!r}; choose another task.latent_prior.prior.backbone, or task.latent_prior.condition = 'none'"
+                f"{type(prior).__name__} does not use the condition {condition[0]!r}; "
+                "choose another task.latent_prior.prior.backbone, or task.latent_prior.condition = 'none'"
             )
         return LatentPriorBijection(body, prior, condition)
 
@@ -97,10 +102,11 @@ class FlowTask(Task):
         operator: LinearOperator | None = None,
     ) -> Tensor:
         chosen = validate(SampleOptions, options or {})
-        if chosen.steps == 1 and (operator is None or chosen.solver is not None):
+        if chosen.steps > 1:
+            return sample(model, n, generator, chosen, None)
+        if operator is None or chosen.solver is not None:
             operator = collapse_flow(flow_core(model), self.config.sampling, chosen.solver)
-        dtype = next(model.parameters()).dtype
-        return sample(model, n, generator, chosen, operator.to(dtype) if operator is not None else self.collapsed(model))
+        return sample(model, n, generator, chosen, operator.to(next(model.parameters()).dtype))
 
     def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path) -> Report:
         from linearizer_flow.evaluation import evaluate

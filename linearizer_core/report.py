@@ -1,0 +1,36 @@
+"""The report of a run: one JSON file, and one table for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from linearizer_core.task import Report
+
+
+def report_values(report: Report, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``report.json`` holds: every metric at the top level, the time of training, the figures, and the facts of the run."""
+    seconds = {"train_seconds": sum(facts["seconds"].values())} if "seconds" in facts else {}
+    return {**report.metrics, **seconds, "figures": list(report.figures), "run": dict(facts)}
+
+
+def print_report(values: Mapping[str, Any], notes: Mapping[str, str]) -> None:
+    """Print the metrics as a table: name, value, and what it means."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("measured", no_wrap=True)
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("meaning", style="dim")
+    for name, value in values.items():
+        if isinstance(value, int | float | str):
+            table.add_row(name, _short(value), notes.get(name, ""))
+    console = Console()
+    console.print(table)
+
+
+def _short(value: float | str) -> str:
+    if isinstance(value, float):
+        return f"{value:.2e}" if value and abs(value) < 1e-2 else f"{value:.3f}"
+    return f"{value:,}" if isinstance(value, int) else value

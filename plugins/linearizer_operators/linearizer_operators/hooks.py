@@ -1,0 +1,43 @@
+"""What this plugin provides. Torch-free."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from linearizer_core.hookspecs import hookimpl
+from linearizer_core.specs import OperatorSpec
+
+
+@hookimpl
+def linearizer_operators() -> Sequence[OperatorSpec]:
+    """The cores ``gaussian``, ``low_rank``, ``projector`` and ``shared_subspace``."""
+    return [
+        OperatorSpec(
+            "gaussian",
+            target="linearizer_operators.gaussian:GaussianCore",
+            config="linearizer_operators.config:GaussianConfig",
+            summary="Optimal end-point predictor for Gaussian latents, in closed form, with an exact flow up to t = 1",
+            reference="arXiv 2510.08570",
+        ),
+        OperatorSpec(
+            "low_rank",
+            target="linearizer_operators.low_rank:LowRankCore",
+            config="linearizer_operators.config:LowRankConfig",
+            summary="A_t = U(t) V(t)^T with both factors from a network of t: the published form",
+            reference="arXiv 2510.08570",
+        ),
+        OperatorSpec(
+            "projector",
+            target="linearizer_operators.projector:ProjectorCore",
+            config="linearizer_operators.config:ProjectorConfig",
+            summary="Projector onto coordinates, fixed or learned by straight-through rounding",
+            reference="arXiv 2510.08570",
+        ),
+        OperatorSpec(
+            "shared_subspace",
+            target="linearizer_operators.shared_subspace:SharedSubspaceCore",
+            config="linearizer_operators.config:SharedSubspaceConfig",
+            summary="A_t = U C(t) V^T on one learned subspace, regular up to t = 1 and collapsed in R dimensions",
+            reference="arXiv 2510.08570",
+        ),
+    ]
