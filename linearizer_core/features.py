@@ -42,7 +42,8 @@ class ClassifierFeatures:
             )
         train, validation, test = stack(splits.train), stack(splits.validation), stack(splits.test)
         data = {key: torch.cat([train[key], validation[key]]) for key in ("x", "label")}
-        self._network = _Classifier(info.shape, info.classes)
+        with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to use up
+            self._network = _Classifier(info.shape, info.classes)
         self.name = f"{info.name}-classifier-{self._network.features}"
         path = _cache_folder(cache) / "features" / f"{self.name}-{_digest(data)}.safetensors"
         if not self._restore(path):

@@ -24,8 +24,7 @@ from typing import Any, Literal
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from safetensors.torch import save_model as save_module
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from linearizer_core import plugins
@@ -39,6 +38,7 @@ from linearizer_core.linearizer import Linearizer
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator, load_operator, save_operator
 from linearizer_core.task import BuildContext, Task
+from linearizer_core.training.files import write_json, write_text
 
 FORMAT_VERSION = 1
 LOCAL_PREFIX = "local-dir:"
@@ -102,6 +102,12 @@ class Pretrained:
     metrics: Mapping[str, Any] = field(default_factory=dict)
     operator: LinearOperator | None = None
 
+    def __post_init__(self) -> None:
+        # In the layout in which it is stored: with other strides the same product may round otherwise, and a loaded model would give other bits.
+        if self.operator is not None:
+            stored = {name: tensor.detach().contiguous() for name, tensor in self.operator.tensors().items()}
+            object.__setattr__(self, "operator", type(self.operator).from_tensors(stored))
+
     def sample(self, n: int, *, seed: int = 0, **options: Any) -> Tensor:
         """``n`` examples ``(n, *shape)``; the options are those of the task, such as ``steps``, ``label`` and ``temperature`` of a flow.
 
@@ -130,10 +136,10 @@ class Pretrained:
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
             config = self.config.model_copy(update={"plugins": _origins(self.config.model)})
-            (staging / "config.json").write_text(config.model_dump_json(indent=2) + "\n", encoding="utf-8")
-            (staging / "metrics.json").write_text(json.dumps(dict(self.metrics), indent=2) + "\n", encoding="utf-8")
-            (staging / "README.md").write_text(render_card(config, self.metrics), encoding="utf-8")
-            save_module(self.model, str(staging / "model.safetensors"))
+            write_json(staging / "config.json", config.model_dump(mode="json"))
+            write_json(staging / "metrics.json", dict(self.metrics))
+            write_text(staging / "README.md", render_card(config, self.metrics))
+            _save_weights(self.model, staging / "model.safetensors")
             if self.operator is not None:
                 save_operator(staging / "operator.safetensors", self.operator)
             staging.chmod(0o755)
@@ -256,6 +262,13 @@ def _read_json(path: Path) -> dict[str, Any]:
     return values
 
 
+def _save_weights(model: LinearizerModel, path: Path) -> None:
+    # safetensors.torch.save_model fails on a shared module with a tensor that is not contiguous, such as the matrix of a QR decomposition.
+    state = model.state_dict()
+    once = sorted({min(group) for group in _tied_names(state).values()})
+    save_file({name: state[name].cpu().clone(memory_format=torch.contiguous_format) for name in once}, path, metadata={"format": "pt"})
+
+
 def _load_weights(model: LinearizerModel, path: Path) -> None:
     if not path.exists():
         raise ArtifactError(f"{path} is missing; the artifact is incomplete, fetch or save it again")
@@ -280,7 +293,8 @@ def _load_weights(model: LinearizerModel, path: Path) -> None:
 
 def _tied_names(state: Mapping[str, Tensor]) -> dict[str, set[str]]:
     """For each name, all names of the same tensor: a module used twice is saved once."""
-    groups: dict[tuple[int, torch.Size], set[str]] = {}
-    for name, tensor in state.items():
-        groups.setdefault((tensor.data_ptr(), tensor.shape), set()).add(name)
-    return {name: (groups[tensor.data_ptr(), tensor.shape] if tensor.numel() else {name}) for name, tensor in state.items()}
+    groups: dict[object, set[str]] = {}
+    keys = {name: (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else name for name, tensor in state.items()}
+    for name, key in keys.items():
+        groups.setdefault(key, set()).add(name)
+    return {name: groups[key] for name, key in keys.items()}

@@ -39,4 +39,4 @@ def points(kind: str, seed: int, count: int = 3) -> Tensor:
 def largest(value: Tensor, reference: Tensor) -> float:
     """The largest difference, relative to the largest entry of the reference where that is above 1."""
     assert value.shape == reference.shape
-    return float((value - reference).abs().max() / reference.abs().max().clamp(min=1))
+    return float((value - reference).detach().abs().max() / reference.detach().abs().max().clamp(min=1))

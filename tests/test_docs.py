@@ -14,14 +14,15 @@ from typing import Any
 import pytest
 import typer
 import yaml
+from pydantic import BaseModel
 
 import linearizer_core.bijections
 import linearizer_core.operators
 import linearizer_core.operators.flow
 import linearizer_core.training
-from linearizer_core import hookspecs
+from linearizer_core import hookspecs, plugins
 from linearizer_core.cli import app
-from linearizer_core.config import load_config
+from linearizer_core.config import OptimizerConfig, StageConfig, TrainingConfig, load_config
 from linearizer_core.plugins import State
 
 ROOT = Path(__file__).parents[1]
@@ -179,6 +180,28 @@ def test_every_public_name_of_a_package_is_on_its_page(module: Any, page: str) -
 def test_every_solver_is_told() -> None:
     section = (DOCS / "collapse.md").read_text(encoding="utf-8").split("\n## Solvers\n")[1].split("\n## ")[0]
     assert set(linearizer_core.operators.flow.SOLVERS) <= set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+
+
+def built_in(kind: plugins.Kind) -> set[str]:
+    return {name for name in plugins.specs(kind) if plugins.provider(kind, name).distribution == plugins.HOST}
+
+
+def test_every_core_is_told() -> None:
+    section = (DOCS / "collapse.md").read_text(encoding="utf-8").split("\n## Cores\n")[1].split("\n## ")[0]
+    assert built_in("operator") <= set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+
+
+def test_every_dataset_is_told() -> None:
+    section = (DOCS / "training.md").read_text(encoding="utf-8").split("\n## Your own images\n")[1].split("\n## ")[0]
+    assert built_in("dataset") <= set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
+
+
+@pytest.mark.parametrize(("model", "prefix"), [(TrainingConfig, ""), (StageConfig, ""), (OptimizerConfig, "optimizer.")])
+def test_every_option_of_a_run_is_told(model: type[BaseModel], prefix: str) -> None:
+    page = (DOCS / "training.md").read_text(encoding="utf-8")
+    cells = " ".join(re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE))
+    told = {name.split(".")[0] if not prefix else name for name in re.findall(r"`([\w.]+)`", cells)}
+    assert {prefix + name for name in model.model_fields} <= told
 
 
 # --- pages and links -------------------------------------------------------------------------------

@@ -66,8 +66,8 @@ class RungeKutta(Solver):
         return sum((weight * stage for weight, stage in zip(self.weights, stages, strict=True)), start=z)
 
     def _velocities(self, velocity_at: VelocityAt, start: float, stop: float) -> dict[float, LinearOperator]:
-        # A node at 1 is taken as `stop` itself: a rounded time just below t = 1 would hide the singularity there.
-        return {node: velocity_at(stop if node == 1 else start + node * (stop - start)) for node in dict.fromkeys(self.nodes)}
+        # t + (1 - t) is 1 in floating point for every t in [0, 1]: no node at the end of a flow is rounded off its singularity.
+        return {node: velocity_at(start + node * (stop - start)) for node in dict.fromkeys(self.nodes)}
 
 
 @final

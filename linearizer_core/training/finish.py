@@ -10,6 +10,7 @@ from typing import Any
 
 from linearizer_core.config import RunConfig, load_config
 from linearizer_core.data import Splits
+from linearizer_core.errors import ConfigError
 from linearizer_core.factory import create_dataset
 from linearizer_core.model import LinearizerModel
 from linearizer_core.pretrained import ArtifactConfig, Pretrained

@@ -255,6 +255,7 @@ def test_no_silent_dense_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
         for operation in (lazy.to_dense, lazy.svd, lazy.pinv, lazy.expm, lazy.cond, lazy.rank, lambda a=lazy: a.power(0.5)):
             with pytest.raises(DenseLimitError, match="limit 4 x 4; build the operator from"):
                 operation()
+        assert (make("dense", 5, 5, seeded(2)) + lazy).kind == (lazy @ make("dense", 5, 5, seeded(2))).kind == "dense"
     assert make("dense", 5, 5, seeded(0)).to_dense().shape == (5, 5)
     for kind in ("scaled_identity", "diagonal", "mask", "low_rank", "identity_plus_low_rank", "shared_subspace"):
         a = make(kind, 5, 5, seeded(1))

@@ -59,7 +59,10 @@ def test_collapse_is_the_loop(kind: str, solver: str, steps: int) -> None:
     narrow = end_point_flow(kind, dim, torch.float32)
     loop = integrate(narrow, z.float(), grid, solver)
     assert loop.dtype == torch.float32
-    assert relative_error(collapse(narrow, grid, solver)(z), loop.double()) < 1e-5
+    composed = collapse(narrow, grid, solver)
+    assert composed.dtype == torch.float64
+    assert relative_error(composed(z), loop.double()) < 1e-5
+    assert relative_error(composed(z), integrate(lambda t: narrow(t).to(torch.float64), z, grid, solver)) < 1e-10
 
 
 def test_kinds_of_propagators() -> None:
@@ -128,15 +131,16 @@ def test_runge_kutta_stages_are_nested_unlike_the_published_ones() -> None:
     assert relative_error(z @ published.T, loop) > 1e-3
 
 
-class LargestAllocation(TorchDispatchMode):
-    """Records the size of the largest tensor that any operation returns."""
+class Watch(TorchDispatchMode):
+    """Records the size of the largest tensor that any operation returns, and counts the operations on tensors of at least ``large`` elements."""
 
-    def __init__(self) -> None:
+    def __init__(self, large: int = 10**9) -> None:
         super().__init__()
-        self.elements = 0
+        self.elements, self.large, self.large_operations = 0, large, 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
+        self.large_operations += any(isinstance(value, Tensor) and value.numel() >= self.large for value in args)
         for value in out if isinstance(out, tuple | list) else (out,):
             if isinstance(value, Tensor):
                 self.elements = max(self.elements, value.numel())
@@ -155,16 +159,27 @@ def test_a_shared_subspace_is_collapsed_without_large_tensors(solver: str, dtype
     def large(t: float) -> LinearOperator:
         return velocity_operator(SharedSubspace(0.0, u, cores[0] + t * cores[1], u), t)
 
-    with LargestAllocation() as watch:
+    with Watch() as watch:
         operator = collapse(large, uniform_grid(6), solver)
     assert isinstance(operator, SharedSubspace)
     assert 0 < watch.elements < dim * dim / 100
     assert watch.elements <= 2 * dim
     z = u.double().T
     assert relative_error(operator(z), integrate(lambda t: large(t).to(torch.float64), z, uniform_grid(6), solver)) < 1e-6
-    with LargestAllocation() as watch:
+    with Watch() as watch:
         collapse(flow, uniform_grid(5), solver).to_dense()
     assert watch.elements == 64 * 64
+
+
+@pytest.mark.parametrize("solver", sorted(SOLVERS))
+def test_the_work_on_large_tensors_does_not_grow_with_the_steps(solver: str) -> None:
+    left, right = torch.ones(500, 2), torch.eye(500, 2)
+    counts = []
+    for steps in (4, 8):
+        with Watch(large=500) as watch:
+            collapse(lambda t: SharedSubspace(-1.0, left, t * torch.eye(2) / 500, right), uniform_grid(steps), solver)
+        counts.append(watch.large_operations)
+    assert counts[0] == counts[1] < 10
 
 
 def test_gradients_flow_through_the_loop() -> None:

@@ -77,6 +77,13 @@ def test_inverse_measures_the_condition() -> None:
         inverse(hilbert, 15 * EPS)
 
 
+def test_the_scale_does_not_matter_where_the_low_rank_part_fills_the_space() -> None:
+    eye = torch.eye(2, dtype=torch.float64)
+    assert torch.allclose(IdentityPlusLowRank(-1.0, 5 * eye, eye).power(0.5).to_dense(), 2 * eye, atol=1e-14)
+    with pytest.raises(UndefinedPowerError):
+        IdentityPlusLowRank(-1.0, 5 * torch.eye(5, 2), torch.eye(5, 2)).power(0.5)
+
+
 def test_functions_of_an_operator_without_low_rank_part() -> None:
     nothing = torch.zeros(3, 0, dtype=torch.float64)
     a = IdentityPlusLowRank(4.0, nothing, nothing)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -32,15 +33,16 @@ def test_nested_operators_graphs_and_tied_tensors(tmp_path: Path) -> None:
         assert torch.equal(load_operator(tmp_path / "a.safetensors").to_dense(), a.to_dense())
 
 
-def test_an_interrupted_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("owner", "function"), [(Path, "write_bytes"), (os, "replace")])
+def test_an_interrupted_save_leaves_the_old_file(owner: object, function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.safetensors"
     save_operator(path, make("dense", 3, 3, seeded(0)))
     before = path.read_bytes()
 
-    def full_disk(self: Path, data: bytes) -> int:
+    def full_disk(*arguments: object) -> None:
         raise OSError("no space left")
 
-    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    monkeypatch.setattr(owner, function, full_disk)
     with pytest.raises(OSError, match="no space"):
         save_operator(path, make("dense", 3, 3, seeded(1)))
     assert path.read_bytes() == before

@@ -95,4 +95,4 @@ def series_exponential(matrix: Tensor) -> Tensor:
 
 def relative_error(found: Tensor, expected: Tensor) -> float:
     """Largest deviation over the largest entry (at least 1, so that zero operators compare absolutely)."""
-    return float((found - expected).abs().max() / max(1.0, float(expected.abs().max()))) if expected.numel() else 0.0
+    return (found - expected).abs().max().item() / max(1.0, expected.abs().max().item()) if expected.numel() else 0.0

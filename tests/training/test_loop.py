@@ -220,13 +220,25 @@ def test_sample_grids_do_not_disturb_training(tmp_path: Path) -> None:
         model, task = tiny_model(), two_stages()
         torch.manual_seed(5)
         fit(task, model, tiny_splits(shape=(1, 4, 4)), training_config(tmp_path / name, sample_every=every))
-        models.append((model, torch.rand(1), task.sampled))
-    assert same_bits(models[0][0], models[1][0])
-    assert torch.equal(models[0][1], models[1][1])
-    assert [sampled for _, _, sampled in models] == [3, 0]
+        models.append(model)
+        drawn = torch.rand(1)
+        torch.manual_seed(5)
+        assert torch.equal(drawn, torch.rand(1)), "training drew from the global random state"
+        assert len(task.sampled) == (3 if every else 0)
+    assert same_bits(*models)
     assert sorted(path.name for path in (tmp_path / "with" / "samples").iterdir()) == ["000004.png", "000008.png", "000012.png"]
     with Image.open(tmp_path / "with" / "samples" / "000004.png") as image:
         assert image.size == (8 * 6 + 2, 8 * 6 + 2)
+
+
+def test_samples_are_drawn_from_the_averaged_weights(tmp_path: Path) -> None:
+    model, task = tiny_model(), two_stages()
+    name, _ = next(model.named_parameters())
+    fit(task, model, tiny_splits(shape=(1, 4, 4)), training_config(tmp_path, sample_every=4, checkpoint_every=4, keep_checkpoints=9))
+    stored = tmp_path / "checkpoints" / "000004"
+    average, weights = (load_file(stored / f"{stem}.safetensors")[name] for stem in ("ema", "model"))
+    assert torch.equal(task.sampled[0], average)
+    assert not torch.equal(average, weights)
 
 
 def test_bf16_trains_and_another_precision_may_follow(tmp_path: Path) -> None:

@@ -67,8 +67,13 @@ def test_run_leaves_a_complete_folder(tmp_path: Path, touched: list[str]) -> Non
     assert run["hardware"]["device"] == "cpu"
     report = json.loads((tmp_path / "run" / "report.json").read_text())
     assert report["run"] == run
-    assert report["metrics"]["worst"] == "inf"
-    assert touched == ["device", "saved with []", "saved with ['center', 'worst']"]
+    assert report["worst"] == "inf"
+    assert touched == ["device", "saved with []", "saved with ['center', 'train_seconds', 'worst']"]
+
+
+def test_measuring_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"holds no run \(no config\.toml\)"):
+        finish_module.evaluate_run(tmp_path)
 
 
 def test_running_again_continues_and_free_keys_may_change(tmp_path: Path, touched: list[str]) -> None:

@@ -99,7 +99,7 @@ class TinyTask(Task):
 
     def __init__(self, *stages: Stage) -> None:
         self._stages = stages
-        self.sampled = 0
+        self.sampled: list[Tensor] = []
 
     def build(self, context: BuildContext) -> LinearizerModel:
         return tiny_model()
@@ -116,7 +116,7 @@ class TinyTask(Task):
         *,
         operator: LinearOperator | None = None,
     ) -> Tensor:
-        self.sampled += 1
+        self.sampled.append(next(model.gx.parameters()).detach().clone())
         torch.randn(5)  # a careless task: the global random state must survive it
         return model.gx.inverse(torch.randn(n, 2, generator=generator)).repeat_interleave(8, 1).reshape(n, 1, 4, 4)
 

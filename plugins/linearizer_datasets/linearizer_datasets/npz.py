@@ -65,10 +65,10 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
     if not path.exists():
         raise DataError(f"{path} does not exist; data.root must hold train.npz and test.npz")
     try:
-        archive = np.load(path, allow_pickle=False)
-        if not isinstance(archive, np.lib.npyio.NpzFile):
-            raise DataError(f"{path} is a single array, not an archive of arrays; write it with numpy.savez")
-        with archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"{path} is a single array, not an archive of arrays; write it with numpy.savez")
             return {name: archive[name] for name in archive.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}); arrays of Python objects are refused, save plain uint8 and integer arrays") from error

@@ -20,9 +20,10 @@ from linearizer_operators.shapes import square_dim
 class GaussianCore(TimeDependentCore):
     r"""The best linear end-point predictor :math:`A_t = t S_1 (t^2 S_1 + (1-t)^2 I)^{-1}` from noise N(0, I) to latents of second moment :math:`S_1`.
 
-    :math:`S_1 = V \mathrm{diag}(s) V^T + s_\perp (I - V V^T)`. With basis "leading" V is the first R coordinates, s = 1 and :math:`s_\perp = 0`, for latents that the
-    bijection whitens; with "principal" V, s and :math:`s_\perp` are buffers set by `fit`. Nothing is learned by gradient. The flow is known exactly, solver
-    "exact": :math:`(S_b S_a^{-1})^{1/2}` over [a, b] with :math:`S_t = t^2 S_1 + (1-t)^2 I`; from 0 to 1 on whitened latents it is the projector onto the leading coordinates.
+    :math:`S_1 = V \mathrm{diag}(s) V^T + s_\perp (I - V V^T)`. With basis "leading" V is the first R coordinates, s = 1 and :math:`s_\perp = 0`, for
+    latents that the bijection whitens; with "principal" V, s and :math:`s_\perp` are buffers set by `fit`. Nothing is learned by gradient.
+    The flow is known exactly, solver "exact": :math:`(S_b S_a^{-1})^{1/2}` over [a, b] with :math:`S_t = t^2 S_1 + (1-t)^2 I`; from 0 to 1 on
+    whitened latents it is the projector onto the leading coordinates.
 
     Raises:
         ShapeMismatchError: for a shape that is not square, or smaller than the rank.
@@ -74,7 +75,7 @@ class GaussianCore(TimeDependentCore):
         self.tail_variance.copy_(variances[self.rank :].clamp(min=0).sum() / max(1, self.dim - self.rank))
 
     def at(self, t: float) -> LinearOperator:
-        return self._operator(*(_end_point(t, moment) for moment in self._moments())).to(self.variance.dtype)
+        return self._operator(*(_end_point(t, moment) for moment in self._moments()), dtype=self.variance.dtype)
 
     def velocity_at(self, t: float) -> LinearOperator:
         r"""The velocity in its regular form, :math:`(t S_1 - (1-t) I)(t^2 S_1 + (1-t)^2 I)^{-1}`: at t = 1 too where S_1 is regular.
@@ -88,7 +89,7 @@ class GaussianCore(TimeDependentCore):
                 f"GaussianCore: the velocity at t = {t} of a coordinate without variance is infinite, expected t < 1; use the solver 'exact', "
                 "or one that never evaluates its end point (euler, midpoint, magnus4)"
             )
-        return self._operator(*((t * moment - (1 - t)) / _second_moment(t, moment) for moment in moments)).to(self.variance.dtype)
+        return self._operator(*((t * moment - (1 - t)) / _second_moment(t, moment) for moment in moments), dtype=self.variance.dtype)
 
     def apply(self, z: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
         self.check_batch(z, t)
@@ -116,18 +117,18 @@ class GaussianCore(TimeDependentCore):
         return f"{self.dim}, rank={self.rank}, basis={'principal' if self.leading_rank is None else 'leading'}"
 
     def _exact(self, start: float, stop: float) -> LinearOperator:
-        return self._operator(*((_second_moment(stop, moment) / _second_moment(start, moment)).sqrt() for moment in self._moments()))
+        return self._operator(*((_second_moment(stop, moment) / _second_moment(start, moment)).sqrt() for moment in self._moments()), dtype=torch.float64)
 
     def _moments(self) -> tuple[Tensor, Tensor]:
         return self.variance.double(), self.tail_variance.double()
 
-    def _operator(self, inside: Tensor, outside: Tensor) -> LinearOperator:
-        """The float64 operator with eigenvalues ``inside`` ``(R,)`` on V and ``outside`` () on its complement."""
+    def _operator(self, inside: Tensor, outside: Tensor, *, dtype: torch.dtype) -> LinearOperator:
+        """The operator with eigenvalues ``inside`` ``(R,)`` on V and ``outside`` () on its complement."""
         if self.leading_rank is None:
-            basis = self.basis.double()
-            return SharedSubspace(outside, basis, torch.diag(inside - outside), basis)
-        values = torch.cat([inside, outside.expand(self.dim - self.rank)])
-        return Mask(values == 1, dtype=torch.float64) if bool(((values == 0) | (values == 1)).all()) else Diagonal(values)
+            basis = self.basis.to(dtype)
+            return SharedSubspace(outside, basis, torch.diag(inside - outside).to(dtype), basis)
+        values = torch.cat([inside, outside.expand(self.dim - self.rank)]).to(dtype)
+        return Mask(values == 1, dtype=dtype) if bool(((values == 0) | (values == 1)).all()) else Diagonal(values)
 
 
 def _second_moment(t: float | Tensor, moment: Tensor) -> Tensor:

@@ -16,10 +16,10 @@ from linearizer_operators.shapes import square_dim
 
 @final
 class ProjectorCore(CoreOperator):
-    r""":math:`A = \mathrm{diag}(m)`, m in {0, 1}: the first ``rank`` coordinates, or :math:`m = \mathrm{round}(\sigma(l))` with learned logits l (arXiv 2510.08570).
+    r""":math:`A = \mathrm{diag}(m)`, m in {0, 1}: the first ``rank`` coordinates, or :math:`m = \mathrm{round}(\sigma(l))` with learned logits l.
 
-    A learned mask is a `Diagonal` in training, with the gradient of :math:`\sigma` in place of that of the rounding (straight-through, arXiv 1308.3432), and a `Mask` in
-    evaluation. Both have the values 0 and 1 exactly.
+    A learned mask is a `Diagonal` in training, with the gradient of :math:`\sigma` in place of that of the rounding (straight-through, arXiv 1308.3432),
+    and a `Mask` in evaluation. Both have the values 0 and 1 exactly, so that f(f(x)) = f(x) (arXiv 2510.08570, idempotent networks).
 
     Raises:
         ShapeMismatchError: for a shape that is not square, or smaller than the rank.

@@ -12,5 +12,5 @@ def square_dim(core: str, shape: tuple[int, int], rank: int = 1) -> int:
         ShapeMismatchError: for any other shape.
     """
     if shape[0] != shape[1] or shape[0] < rank:
-        raise ShapeMismatchError(f"{core}: shape {shape} with rank {rank}, expected (D, D) with D >= {rank}; lower the rank, or use one bijection on both sides")
+        raise ShapeMismatchError(f"{core}: shape {shape}, expected (D, D) with D >= {rank}, the rank; lower the rank, or use one bijection on both sides")
     return shape[0]

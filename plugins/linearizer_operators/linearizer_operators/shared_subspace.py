@@ -57,7 +57,8 @@ class SharedSubspaceCore(TimeDependentCore):
         q = z @ self.right  # (B, R)
         generator = self.network(t).view(-1, self.rank, self.rank)
         advanced = q + (1 - t)[:, None] * torch.einsum("bij,bj->bi", generator, q)
-        return torch.linalg.solve(self._gram(), advanced.mT).mT @ self.left.mT
+        coordinates: Tensor = torch.linalg.solve(self._gram(), advanced.mT).mT
+        return coordinates @ self.left.mT
 
     @torch.no_grad()
     def propagator(self, grid: Tensor, solver: str = "euler", *, rtol: float = 1e-12) -> LinearOperator:
