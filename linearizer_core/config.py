@@ -80,6 +80,7 @@ class TrainingConfig(BaseModel):
     log_every: PositiveInt = Field(10, description="steps between logged metrics")
     accumulation_steps: PositiveInt = Field(1, description="micro-batches per step")
     num_workers: NonNegativeInt = Field(0, description="loader processes")
+    threads: PositiveInt | None = Field(None, description="CPU threads of each process; none: all cores, shared among the processes of this machine")
     tracker: Literal["jsonl", "tensorboard", "trackio", "wandb"] = Field("jsonl", description="where metrics go beside metrics.jsonl")
 
 

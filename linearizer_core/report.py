@@ -8,6 +8,9 @@ from typing import Any
 from linearizer_core.task import Report
 
 
+_PIPE_WIDTH = 160
+
+
 def report_values(report: Report, facts: Mapping[str, Any]) -> dict[str, Any]:
     """What ``report.json`` holds: every metric at the top level, the time of training, the figures, and the facts of the run."""
     seconds = {"train_seconds": sum(facts["seconds"].values())} if "seconds" in facts else {}
@@ -27,10 +30,15 @@ def print_report(values: Mapping[str, Any], notes: Mapping[str, str]) -> None:
         if isinstance(value, int | float | str):
             table.add_row(name, _short(value), notes.get(name, ""))
     console = Console()
-    console.print(table)
+    # A pipe or file has no width of its own.
+    (console if console.is_terminal else Console(width=_PIPE_WIDTH)).print(table)
 
 
-def _short(value: float | str) -> str:
-    if isinstance(value, float):
-        return f"{value:.2e}" if value and abs(value) < 1e-2 else f"{value:.3f}"
-    return f"{value:,}" if isinstance(value, int) else value
+def _short(value: int | float | str) -> str:
+    match value:
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.2e}" if value and abs(value) < 1e-2 else f"{value:.3f}"
+        case _:
+            return value

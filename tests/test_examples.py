@@ -73,3 +73,35 @@ except ConfigError as error:
     print(error)
 """
     assert run(environment, "-c", program).startswith("backbone.layer = 2: unknown key; did you mean 'layers'?")
+
+
+def test_trains_by_name_from_a_configuration(environment: dict[str, str], tmp_path: Path) -> None:
+    config = tmp_path / "sinh.toml"
+    config.write_text(
+        """
+        data = { name = "digits" }
+        core = { name = "gaussian", rank = 8 }
+        backbone = { name = "sinh", layers = 2 }
+        [task]
+        name = "flow"
+        [task.latent_prior]
+        reconstruction = { steps = 10, batch_size = 64, warmup_steps = 0 }
+        prior = { steps = 3, batch_size = 32 }
+        [task.evaluation]
+        samples = 100
+        [training]
+        output = "run"
+        """,
+        encoding="utf-8",
+    )
+    run({**environment, "LINEARIZER_CACHE": str(tmp_path / "cache")}, "-m", "linearizer_core.training", str(config), cwd=tmp_path)
+    saved = json.loads((tmp_path / "run" / "model" / "config.json").read_text(encoding="utf-8"))
+    assert saved["model"]["backbone"] == {"name": "sinh", "layers": 2}
+    assert {"component": "backbone", "distribution": "linearizer-sinh", "version": "0.1.0"} in saved["plugins"]
+    program = "from linearizer_core.pretrained import load; print(tuple(load('local-dir:run').sample(2, label=1).shape))"
+    assert run(environment, "-c", program, cwd=tmp_path).strip() == "(2, 1, 8, 8)"
+    # Without the plugin the saved model says which distribution is missing.
+    bare = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
+    refused = subprocess.run([sys.executable, "-c", program], env={**bare, "PYTHONPATH": str(REPOSITORY)}, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "linearizer-sinh" in refused.stderr

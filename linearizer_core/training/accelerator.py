@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
@@ -10,7 +12,7 @@ from accelerate.utils import DistributedDataParallelKwargs, DistributedType, Gra
 from linearizer_core.config import TrainingConfig
 from linearizer_core.errors import ConfigError
 
-__all__ = ["make_accelerator"]
+__all__ = ["make_accelerator", "set_threads"]
 
 _SUPPORTED = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
@@ -45,3 +47,15 @@ def make_accelerator(config: TrainingConfig) -> Accelerator:
         init_kwargs={"wandb": {"dir": str(config.output), "name": config.output.name}, "trackio": {"name": config.output.name}},
     )
     return accelerator
+
+
+def set_threads(accelerator: Accelerator, threads: int | None) -> None:
+    """Give each process on a CPU ``threads`` threads, by default its share of the cores. ``accelerate launch`` would leave it one."""
+    if accelerator.device.type == "cpu":
+        local_processes = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        torch.set_num_threads(threads or max(1, _cores() // local_processes))
+
+
+def _cores() -> int:
+    # Only Linux tells which cores this process may use.
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -42,7 +42,7 @@ def measure(pretrained: Pretrained, splits: Splits, output: Path, facts: Mapping
 
 
 def evaluate_run(output: Path, overrides: Sequence[str] = ()) -> Report:
-    """Measure the model of a run folder again, on its own data.
+    """Measure the model of a run folder again, on its own data; only ``data.*`` may be overridden, the model is what was saved.
 
     Raises:
         ConfigError: when the folder holds no run, or an override cannot be used.
@@ -52,6 +52,9 @@ def evaluate_run(output: Path, overrides: Sequence[str] = ()) -> Report:
     written = output / "config.toml"
     if not written.exists():
         raise ConfigError(f"{output} holds no run (no config.toml); give the folder that training wrote, its training.output")
+    for override in overrides:
+        if not override.startswith("data."):
+            raise ConfigError(f"override {override!r}: only data.* can change here, such as data.root=DIR; the model is measured as it was saved")
     config = load_config(written, overrides)
     pretrained = Pretrained.from_pretrained(output / "model")
     splits = create_dataset(config.data.name, **config.data.options).load()

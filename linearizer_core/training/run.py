@@ -13,7 +13,7 @@ from linearizer_core.errors import ConfigError
 from linearizer_core.factory import create_dataset
 from linearizer_core.pretrained import build_model
 from linearizer_core.task import Report, Stage, Task
-from linearizer_core.training.accelerator import make_accelerator
+from linearizer_core.training.accelerator import make_accelerator, set_threads
 from linearizer_core.training.differences import differing_keys
 from linearizer_core.training.files import write_json, write_text
 from linearizer_core.training.finish import finish
@@ -24,7 +24,7 @@ from linearizer_core.training.tracking import check_tracker
 
 __all__ = ["RunSummary", "train"]
 
-FREE_KEYS = frozenset({"output", "checkpoint_every", "keep_checkpoints", "sample_every", "log_every", "num_workers", "tracker"})
+FREE_KEYS = frozenset({"output", "checkpoint_every", "keep_checkpoints", "sample_every", "log_every", "num_workers", "threads", "tracker"})
 """Fields of `TrainingConfig` that may change on resume: they do not touch the weights."""
 
 
@@ -56,6 +56,7 @@ def train(config: RunConfig) -> RunSummary:
     _check_batches(task, splits, config)
 
     accelerator = make_accelerator(training)
+    set_threads(accelerator, training.threads)
     if accelerator.is_main_process:
         training.output.mkdir(parents=True, exist_ok=True)
         write_text(training.output / "config.toml", dump_config(config))

@@ -46,7 +46,7 @@ NOTES = {
     "one_step_seconds": f"to generate {_PROBES} images by the collapsed operator",
     "loop_seconds": f"to generate {_PROBES} images by the Euler loop",
     "inversion_psnr_db": "test images to noise and back, by f and its pseudo-inverse",
-    "inversion_psnr_db_at_1_minus_1_over_T": "the same with the invertible operator of the Euler steps",
+    "inversion_psnr_db_invertible": "the same with the operator of the Euler steps, which is invertible",
     "features": "the extractor of the Frechet distances",
     "features_accuracy": "of that classifier on the test images",
     "frechet_samples": "generated images in each Frechet distance",
@@ -54,7 +54,7 @@ NOTES = {
     "frechet_test_floor": "training images against test images",
     "frechet_noise": "uniform noise against test images",
     "frechet_one_step": "one-step samples against test images",
-    "frechet_one_step_at_0.9": "the same at 0.9 of the temperature",
+    "frechet_one_step_at_temperature_0.9": "the same with the noise scaled by 0.9",
     "frechet_loop": "samples of the Euler loop against test images",
     "label_agreement": "one-step samples that the classifier gives the label asked for",
     "train_seconds": "all stages, checkpoints and sample grids included",
@@ -77,7 +77,7 @@ def evaluate(model: LinearizerModel, config: FlowConfig, splits: Splits, folder:
     metrics |= _times(model, operator, config, probe)
     back, inverted, metrics["inversion_psnr_db"] = _invert(model, operator, test)
     invertible = flow_core(model).propagator(uniform_grid(steps), "euler").to(dtype)
-    metrics["inversion_psnr_db_at_1_minus_1_over_T"] = _invert(model, invertible, test)[2]
+    metrics["inversion_psnr_db_invertible"] = _invert(model, invertible, test)[2]
     if splits.info.classes:
         metrics |= _quality(model, operator, config, splits, test)
 
@@ -176,26 +176,33 @@ def _quality(model: LinearizerModel, operator: LinearOperator, config: FlowConfi
         "frechet_test_floor": frechet_distance(train, reference),
         "frechet_noise": frechet_distance(features(torch.rand(count, *shape, generator=torch.Generator().manual_seed(_SEED))), reference),
     }
-    for name, temperature in (("frechet_one_step", config.evaluation.temperature), ("frechet_one_step_at_0.9", 0.9 * config.evaluation.temperature)):
-        images, labels = _evenly_labelled(model, operator, count, temperature)
+    for name, one_step, temperature in (
+        ("frechet_one_step", operator, config.evaluation.temperature),
+        ("frechet_one_step_at_temperature_0.9", operator, 0.9),
+        ("frechet_loop", None, config.evaluation.temperature),
+    ):
+        images, labels = _evenly_labelled(model, one_step, count, temperature, config.sampling.steps)
         result[name] = frechet_distance(features(images), reference)
         if labels is not None:
             result.setdefault("label_agreement", float((features.predict(images) == labels).float().mean()))
-    generator = torch.Generator(test["x"].device).manual_seed(_SEED)
-    loop = sample(model, count, generator, SampleOptions(steps=config.sampling.steps, temperature=config.evaluation.temperature), None)
-    result["frechet_loop"] = frechet_distance(features(loop.cpu()), reference)
     return result
 
 
-def _evenly_labelled(model: LinearizerModel, operator: LinearOperator, count: int, temperature: float) -> tuple[Tensor, Tensor | None]:
-    """One-step samples on the CPU: as many of each label where the model takes labels, else categories by their frequency."""
+def _evenly_labelled(
+    model: LinearizerModel, operator: LinearOperator | None, count: int, temperature: float, steps: int
+) -> tuple[Tensor, Tensor | None]:
+    """Samples on the CPU, by ``operator`` or by the loop: as many of each label where the model takes labels, else categories by their frequency."""
     generator = torch.Generator(next(model.parameters()).device).manual_seed(_SEED)
     bijection = model.gy
     if not isinstance(bijection, LatentPriorBijection) or bijection.category != "label":
-        return sample(model, count, generator, SampleOptions(temperature=temperature), operator).cpu(), None
+        return sample(model, count, generator, SampleOptions(steps=steps, temperature=temperature), operator).cpu(), None
     labels = torch.arange(count) % bijection.conditions["label"]
     noise = draw_noise(model, count, generator, temperature)
-    chunks = [generate(model, noise[rows], Condition(label=labels[rows].to(noise.device)), operator).cpu() for rows in torch.split(torch.arange(count), 500)]
+    chunks = []
+    for rows in torch.split(torch.arange(count), 500):
+        part = Condition(label=labels[rows].to(noise.device))
+        made = generate_by_loop(model, noise[rows], part, steps) if operator is None else generate(model, noise[rows], part, operator)
+        chunks.append(made.cpu())
     return torch.cat(chunks), labels
 
 

@@ -43,9 +43,11 @@ def save_strips(path: Path, title: str, groups: Sequence[Sequence[tuple[str, Ten
     _finish(figure, path, title)
 
 
-def _picture(images: Tensor, columns: int) -> np.ndarray:
-    grid = make_grid(images.detach().float().cpu().clamp(0, 1), nrow=columns, padding=1, pad_value=0.5)
-    return np.asarray(grid.permute(1, 2, 0))
+def _picture(images: Tensor, columns: int) -> object:
+    # Small images are enlarged first: the gaps between them then stay thin.
+    factor = max(1, round(64 / images.shape[-1]))
+    large = images.detach().float().cpu().clamp(0, 1).repeat_interleave(factor, -1).repeat_interleave(factor, -2)
+    return make_grid(large, nrow=columns, padding=3, pad_value=1.0).permute(1, 2, 0).numpy()
 
 
 def _finish(figure: Figure, path: Path, title: str) -> None:

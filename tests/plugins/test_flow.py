@@ -1,0 +1,382 @@
+"""The flow task on the digits: building, losses, stages, sampling and the report."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor
+
+from linearizer_core.bijections import Identity
+from linearizer_core.config import Component, ModelConfig, TrainingConfig
+from linearizer_core.data import Batch, DataInfo, Splits, stack
+from linearizer_core.errors import ConfigError, DataError
+from linearizer_core.factory import create_dataset
+from linearizer_core.metrics import relative_error
+from linearizer_core.model import LinearizerModel
+from linearizer_core.operators import Mask
+from linearizer_core.operators.flow import uniform_grid
+from linearizer_core.pretrained import build_model
+from linearizer_core.task import Task
+from linearizer_core.training import fit
+from linearizer_flow.config import PerceptualConfig
+from linearizer_flow.latent_prior import LatentPriorBijection
+from linearizer_flow.perceptual import PerceptualDistance
+from linearizer_flow.sampling import flow_core, generate, generate_by_loop
+
+BACKBONE = {"levels": [{"couplings": 2, "width": 8}], "dense": {"couplings": 2, "width": 32}, "normalize": {"shift": -0.3, "scale": 2.0}}
+PRIOR = {"name": "coupling", "dense": {"couplings": 4, "width": 32}, "class_scale": True, "final_mixing": False}
+INFO = DataInfo(name="digits", shape=(1, 8, 8), classes=10)
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    loaded: Splits = create_dataset("digits").load()
+    return loaded
+
+
+def latent_prior(condition: str = "label", *, steps: int = 30, info: DataInfo = INFO, **recipe: Any) -> tuple[Task, LinearizerModel]:
+    prior = PRIOR if condition != "none" else {**PRIOR, "class_scale": False}
+    options = {
+        "condition": condition,
+        "clusters": 5,
+        "reconstruction": {"steps": steps, "batch_size": 64, "warmup_steps": 2},
+        "prior": {"steps": steps, "batch_size": 128, "warmup_steps": 2, "backbone": prior},
+        **recipe,
+    }
+    task = Component(name="flow", latent_prior=options, evaluation={"samples": 200})
+    return build_model(ModelConfig(task=task, backbone=Component(name="coupling", **BACKBONE), core=Component(name="gaussian", rank=12)), info, seed=0)
+
+
+def published(core: str, *, steps: int = 20) -> tuple[Task, LinearizerModel]:
+    task = Component(name="flow", recipe="published", published={"training": {"steps": steps, "batch_size": 64}}, evaluation={"samples": 200})
+    return build_model(ModelConfig(task=task, backbone=Component(name="coupling", **BACKBONE), core=Component(name=core, rank=4)), INFO, seed=0)
+
+
+def trained(made: tuple[Task, LinearizerModel], splits: Splits, folder: Path) -> tuple[Task, LinearizerModel]:
+    task, model = made
+    fit(task, model, splits, TrainingConfig(output=folder, checkpoint_every=1000))
+    return task, model.eval()
+
+
+@pytest.fixture(scope="module", params=["label", "cluster", "none"])
+def by_condition(request: pytest.FixtureRequest, splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Task, LinearizerModel]:
+    return (request.param, *trained(latent_prior(request.param), splits, tmp_path_factory.mktemp(request.param)))
+
+
+def bijection_of(model: LinearizerModel) -> LatentPriorBijection:
+    assert isinstance(model.gy, LatentPriorBijection)
+    return model.gy
+
+
+def seeded(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+# --- building ------------------------------------------------------------------------------------
+
+
+def test_noise_needs_no_network_in_the_latent_prior_recipe() -> None:
+    _, model = latent_prior()
+    assert isinstance(model.gx, Identity)
+    assert model.conditions == {"label": 10}
+
+
+@pytest.mark.parametrize(
+    ("core", "recipe", "expected"),
+    [
+        ("low_rank", {}, "core.name = 'gaussian'"),
+        ("gaussian", {"prior": {"steps": 1, "batch_size": 8, "backbone": {"name": "coupling", "class_scale": True, "levels": [{"couplings": 2}]}}}, "levels"),
+    ],
+)
+def test_unfit_components_are_refused_with_the_fix(core: str, recipe: dict[str, Any], expected: str) -> None:
+    task = Component(name="flow", latent_prior=recipe)
+    with pytest.raises(ConfigError, match=expected):
+        build_model(ModelConfig(task=task, backbone=Component(name="coupling", **BACKBONE), core=Component(name=core, rank=4)), INFO)
+
+
+def test_core_without_time_is_refused() -> None:
+    config = ModelConfig(
+        task=Component(name="flow", recipe="published"), backbone=Component(name="coupling", **BACKBONE), core=Component(name="projector", rank=4)
+    )
+    with pytest.raises(ConfigError, match="depends on time"):
+        build_model(config, INFO)
+
+
+def test_label_condition_on_unlabelled_data_names_the_alternatives() -> None:
+    with pytest.raises(ConfigError, match="'cluster' or 'none'"):
+        latent_prior(info=DataInfo(name="plain", shape=(1, 8, 8)))
+
+
+# --- losses ----------------------------------------------------------------------------------------
+
+
+def test_reconstruction_loss_is_the_stated_formula(splits: Splits) -> None:
+    task, model = latent_prior()
+    stage = task.stages()[0]
+    batch = stack(splits.train, 64)
+    terms = stage.loss(model, batch, seeded())
+    body, x = bijection_of(model).body, batch["x"]
+    kept, tail = body(x)[:, :12], body(x)[:, 12:]
+    decoded = body.inverse(torch.cat([kept + 0.15 * torch.randn(64, 12, generator=seeded()), torch.zeros_like(tail)], 1))
+    centred = kept - kept.mean(0)
+    moments = (centred.T @ centred / 63 - torch.eye(12)).square().sum() / 12 + kept.mean(0).square().mean()
+    expected = 40 * (decoded - x).square().mean() + 3 * tail.square().mean() + 0.1 * moments
+    torch.testing.assert_close(terms["loss"], expected)
+
+
+def test_published_loss_is_the_stated_formula(splits: Splits) -> None:
+    task, model = published("low_rank")
+    batch = stack(splits.train, 16)
+    terms = task.stages()[0].loss(model, batch, seeded())
+    generator, core, x = seeded(), flow_core(model), batch["x"]
+    noise = torch.randn(x.shape, generator=generator)
+    start, end = model.gx(noise), model.gy(x)
+    time = torch.rand(16, generator=generator)
+    point = (1 - time[:, None]) * start + time[:, None] * end
+    predicted = torch.stack([core.at(float(t))(z) for t, z in zip(time, point, strict=True)])
+    shaken_start = start + 0.3 * torch.randn(start.shape, generator=generator)
+    shaken_end = end + 0.3 * torch.randn(end.shape, generator=generator)
+    expected = {
+        "end_point": (predicted - end).square().mean(),
+        "noise": (model.gx.inverse(shaken_start) - noise).square().mean(),
+        "data": (model.gy.inverse(shaken_end) - x).square().mean(),
+        "prediction": (model.gy.inverse(predicted) - x).square().mean(),
+    }
+    for name, value in expected.items():
+        torch.testing.assert_close(terms[name], value, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(terms["loss"], sum(expected.values()), rtol=1e-4, atol=1e-6)
+
+
+def first_losses(made: tuple[Task, LinearizerModel], splits: Splits, folder: Path, count: int) -> list[float]:
+    task, model = made
+    fit(task, model, splits, TrainingConfig(output=folder, checkpoint_every=1000, log_every=1))
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [line["loss"] for line in lines if line["stage_step"] <= count]
+
+
+def test_golden_losses(splits: Splits, tmp_path: Path) -> None:
+    found = first_losses(latent_prior(steps=3), splits, tmp_path / "a", 3) + first_losses(published("shared_subspace", steps=3), splits, tmp_path / "b", 3)
+    assert found == pytest.approx(GOLDEN, rel=2e-5)
+
+
+# --- stages ----------------------------------------------------------------------------------------
+
+
+def test_each_stage_trains_its_own_part(splits: Splits) -> None:
+    task, model = latent_prior()
+    bijection = bijection_of(model)
+    first, second = ({id(p) for p in stage.parameters(model)} for stage in task.stages())
+    assert first == {id(p) for p in bijection.body.parameters()}
+    assert second == {id(p) for p in bijection.prior.parameters()}
+
+
+def test_prior_sees_white_latents_and_all_categories(by_condition: tuple[str, Task, LinearizerModel], splits: Splits) -> None:
+    condition, task, model = by_condition
+    latents = stack(task.stages()[1].dataset(model, splits))
+    torch.testing.assert_close(torch.cov(latents["u"].double().T, correction=0), torch.eye(12, dtype=torch.float64), atol=2e-4, rtol=0)
+    assert ("category" in latents) == (condition != "none")
+    if condition != "none":
+        counts = torch.bincount(latents["category"]).double()
+        torch.testing.assert_close(bijection_of(model).frequencies, counts / counts.sum())
+
+
+def test_clusters_are_the_nearest_centroids(splits: Splits, tmp_path: Path) -> None:
+    task, model = trained(latent_prior("cluster", steps=2), splits, tmp_path)
+    bijection, table = bijection_of(model), stack(task.stages()[1].dataset(model, splits))
+    inferred = bijection.infer_condition(stack(splits.train)["x"], None)
+    assert inferred is not None
+    assert torch.equal(inferred["cluster"], table["category"])
+    distances = (table["u"][:, None] - bijection.centroids[None]).norm(dim=2)
+    assert torch.equal(distances.argmin(1), table["category"])
+    means = torch.stack([table["u"][table["category"] == k].mean(0) for k in range(5)])
+    torch.testing.assert_close(means, bijection.centroids, atol=0.15, rtol=0)
+
+
+def test_training_lowers_both_losses(splits: Splits, tmp_path: Path) -> None:
+    task, model = trained(latent_prior(steps=60), splits, tmp_path)
+    batch = stack(splits.test)
+    fresh_task, fresh = latent_prior(steps=60)
+    before, after = (stages[0].loss(m, batch, seeded())["loss"] for stages, m in ((fresh_task.stages(), fresh), (task.stages(), model)))
+    assert after < 0.5 * before
+    losses = [json.loads(line)["loss"] for line in (tmp_path / "metrics.jsonl").read_text().splitlines() if '"prior"' in line]
+    assert losses[-1] < losses[0] - 1
+
+
+# --- sampling --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("solver", ["euler", "midpoint", "rk4"])
+def test_one_step_equals_the_loop_on_the_same_noise(by_condition: tuple[str, Task, LinearizerModel], solver: str) -> None:
+    _, _, model = by_condition
+    noise, condition = torch.randn(16, 64, generator=seeded()), bijection_of(model).draw_condition(16, seeded())
+    operator = flow_core(model).propagator(uniform_grid(50), solver)
+    with torch.no_grad():
+        assert relative_error(generate(model, noise, condition, operator.to(torch.float32)), generate_by_loop(model, noise, condition, 50, solver)) < 1e-5
+        wide, double = noise.double(), copy.deepcopy(model).double()
+        operator = flow_core(double).propagator(uniform_grid(50), solver)
+        assert relative_error(generate(double, wide, condition, operator), generate_by_loop(double, wide, condition, 50, solver)) < 1e-12
+
+
+def test_exact_limit_is_a_projector_onto_the_kept_coordinates(by_condition: tuple[str, Task, LinearizerModel]) -> None:
+    _, task, model = by_condition
+    operator = task.collapsed(model)
+    assert isinstance(operator, Mask)
+    assert operator.rank() == 12
+    x = torch.rand(5, 1, 8, 8, generator=seeded())
+    space = model.codomain(bijection_of(model).draw_condition(5, seeded()))
+    once = space.from_latent(operator(space.to_latent(x)))
+    assert (space.from_latent(operator(space.to_latent(once))) - once).abs().max() < 1e-4
+
+
+def test_sampling_is_repeatable_and_follows_its_options(by_condition: tuple[str, Task, LinearizerModel]) -> None:
+    condition, task, model = by_condition
+
+    def draw(**options: Any) -> Tensor:
+        return task.sample(model, 6, seeded(), options)
+
+    assert torch.equal(draw(), draw())
+    assert draw().shape == (6, 1, 8, 8)
+    assert not torch.equal(draw(), draw(temperature=0.5))
+    assert relative_error(draw(steps=400), draw()) < 0.2  # the loop tends to the exact limit
+    assert relative_error(draw(steps=400), draw()) < relative_error(draw(steps=10), draw())
+    same = draw(temperature=0.0, label=1) if condition != "none" else draw(temperature=0.0)
+    torch.testing.assert_close(same, same[:1].expand_as(same))
+    if condition != "none":
+        assert not torch.allclose(same, draw(temperature=0.0, label=2))
+
+
+def test_sampling_refuses_what_it_does_not_know(by_condition: tuple[str, Task, LinearizerModel]) -> None:
+    _, task, model = by_condition
+    with pytest.raises(ConfigError, match="did you mean 'steps'"):
+        task.sample(model, 1, seeded(), {"step": 3})
+    with pytest.raises(ConfigError, match="label = 77"):
+        task.sample(model, 1, seeded(), {"label": 77})
+    with pytest.raises(ValueError, match="no solver 'rk5'"):
+        task.sample(model, 1, seeded(), {"steps": 3, "solver": "rk5"})
+
+
+def test_sampling_at_temperature_zero_does_not_depend_on_the_seed(by_condition: tuple[str, Task, LinearizerModel]) -> None:
+    condition, task, model = by_condition
+    options = {"temperature": 0.0} | ({"label": 0} if condition != "none" else {})
+    assert torch.equal(task.sample(model, 2, seeded(1), options), task.sample(model, 2, seeded(2), options))
+
+
+def test_labels_are_needed_to_encode(splits: Splits) -> None:
+    _, model = latent_prior()
+    with pytest.raises(ValueError, match="give one label"):
+        bijection_of(model).infer_condition(stack(splits.test, 3)["x"], None)
+
+
+# --- report ----------------------------------------------------------------------------------------
+
+WANTED = {
+    "one_step_vs_loop_rel_err_euler", "one_step_vs_loop_rel_err_rk4", "invertibility_max_abs_err", "superposition_rel_err", "frechet_one_step", "frechet_loop",
+    "frechet_test_floor", "frechet_noise", "features", "inversion_psnr_db", "collapse_seconds", "one_step_seconds", "loop_seconds", "parameters",
+}  # fmt: skip
+
+
+def check_report(task: Task, model: LinearizerModel, splits: Splits, folder: Path) -> dict[str, Any]:
+    report = task.evaluate(model, splits, folder)
+    metrics = report.metrics
+    assert WANTED <= metrics.keys()
+    json.dumps(metrics)
+    assert metrics["one_step_vs_loop_rel_err_euler"] < 1e-5
+    assert metrics["one_step_vs_loop_rel_err_rk4"] < 1e-5
+    assert metrics["invertibility_max_abs_err"] < 1e-5
+    assert metrics["invertibility_max_abs_err_float64"] < 1e-10
+    assert metrics["superposition_rel_err"] < 1e-4
+    assert metrics["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    for name in report.figures:
+        with Image.open(folder / name) as picture:
+            assert min(picture.size) > 200
+            assert len(set(picture.convert("L").resize((64, 64)).tobytes())) > 20
+    assert set(report.notes) >= metrics.keys() - {"train_seconds"}
+    return metrics
+
+
+def test_report_of_the_latent_prior(by_condition: tuple[str, Task, LinearizerModel], splits: Splits, tmp_path: Path, cache: Path) -> None:
+    condition, task, model = by_condition
+    metrics = check_report(task, model, splits, tmp_path)
+    assert metrics["idempotency_max_abs_err"] < 1e-4
+    assert metrics["rank"] == 12
+    assert metrics["inversion_psnr_db_invertible"] > metrics["inversion_psnr_db"] + 20
+    assert metrics["frechet_test_floor"] < metrics["frechet_one_step"]
+    assert metrics["frechet_loop"] == pytest.approx(metrics["frechet_one_step"], rel=0.2)
+    assert ("label_agreement" in metrics) == (condition == "label")
+
+
+@pytest.mark.parametrize("core", ["low_rank", "shared_subspace"])
+def test_report_of_the_published_recipe(core: str, splits: Splits, tmp_path: Path, cache: Path) -> None:
+    task, model = trained(published(core), splits, tmp_path / "run")
+    metrics = check_report(task, model, splits, tmp_path)
+    assert "idempotency_max_abs_err" not in metrics
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The classifier of the Frechet distance is trained once for this module."""
+    folder = tmp_path_factory.getbasetemp() / "flow-cache"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LINEARIZER_CACHE", str(folder))
+        yield folder  # type: ignore[misc]
+
+
+# --- perceptual distance -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "resnet10t.safetensors"
+    torch.manual_seed(0)
+    save_file({name: value.contiguous() for name, value in timm.create_model("resnet10t", pretrained=False).state_dict().items()}, path)
+    return path
+
+
+def test_perceptual_distance_of_local_weights(weights: Path) -> None:
+    distance = PerceptualDistance(PerceptualConfig(model="resnet10t", weights=weights, layers=2)).train()
+    x = torch.rand(3, 1, 28, 28, generator=seeded()).requires_grad_()
+    assert float(distance(x, x).detach()) == 0
+    blurred = torch.nn.functional.avg_pool2d(x, 3, 1, 1)
+    value = distance(blurred, x)
+    value.backward()
+    assert float(value.detach()) > 0
+    assert x.grad is not None
+    assert bool((x.grad != 0).any())
+    assert not any(parameter.requires_grad for parameter in distance.parameters())
+    assert torch.equal(distance(blurred, x), distance(blurred, x))  # batch statistics do not move
+
+
+def test_perceptual_weights_that_do_not_fit_are_refused(weights: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged.safetensors"
+    damaged.write_bytes(weights.read_bytes()[:1000])
+    partial = tmp_path / "partial.safetensors"
+    save_file({"conv1.0.weight": torch.zeros(1)}, partial)
+    for path, message in ((damaged, "safetensors"), (partial, "lacks"), (tmp_path / "absent.safetensors", "absent")):
+        with pytest.raises(DataError, match=message):
+            PerceptualDistance(PerceptualConfig(model="resnet10t", weights=path))
+    with pytest.raises(ConfigError, match="no model 'resnet10x'"):
+        PerceptualDistance(PerceptualConfig(model="resnet10x", weights=weights))
+    with pytest.raises(ConfigError, match="feature maps"):
+        PerceptualDistance(PerceptualConfig(model="resnet10t", weights=weights, layers=9))
+
+
+def test_perceptual_term_enters_both_recipes(weights: Path, splits: Splits) -> None:
+    perceptual = {"model": "resnet10t", "weights": str(weights), "layers": 1}
+    batch: Batch = stack(splits.train, 8)
+    task, model = latent_prior(perceptual=perceptual)
+    terms = task.stages()[0].loss(model, batch, seeded())
+    assert float(terms["perceptual"].detach()) > 0
+    plain, _ = latent_prior()
+    assert torch.equal(terms["loss"], plain.stages()[0].loss(model, batch, seeded())["loss"])  # weight 0 by default
+
+
+# Three steps of the reconstruction, prior and published losses; seed 0, one thread or two.
+GOLDEN = [6.3118382, 6.2102566, 6.1050682, 6.4213427, 5.8398242, 5.5348587, 0.8706992, 0.8540003, 0.8370322]

@@ -1,0 +1,131 @@
+"""The commands that train, sample and measure, as a user runs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+REPOSITORY = Path(__file__).parent.parent
+SHORT = [
+    "task.latent_prior.reconstruction.steps=6",
+    "task.latent_prior.prior.steps=6",
+    "task.evaluation.samples=100",
+    "training.sample_every=6",
+    "training.checkpoint_every=4",
+]
+
+
+def call(module: str, *arguments: str, cwd: Path, cache: Path | None = None) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "LINEARIZER_CACHE": str(cache or cwd / "cache")}
+    return subprocess.run([sys.executable, "-m", module, *arguments], env=environment, cwd=cwd, capture_output=True, text=True, check=False)
+
+
+def linearizer(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return call("linearizer_core.cli", *arguments, cwd=cwd)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the quickstart ran, shortened."""
+    folder = tmp_path_factory.mktemp("work")
+    done = linearizer("train", str(REPOSITORY / "configs" / "quickstart.toml"), *SHORT, cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert "one_step_vs_loop_rel_err_euler" in done.stdout
+    return folder
+
+
+def test_training_leaves_everything_that_quickstart_promises(work: Path) -> None:
+    run = work / "runs" / "quickstart"
+    for name in ("samples.png", "interpolation.png", "inversion.png", "samples/000006.png", "samples/000012.png"):
+        with Image.open(run / name) as picture:
+            picture.verify()
+    assert {"config.json", "model.safetensors", "operator.safetensors", "metrics.json", "README.md"} == {path.name for path in (run / "model").iterdir()}
+    report = json.loads((run / "report.json").read_text())
+    assert {
+        "one_step_vs_loop_rel_err_euler", "one_step_vs_loop_rel_err_rk4", "invertibility_max_abs_err", "superposition_rel_err", "idempotency_max_abs_err",
+        "frechet_one_step", "frechet_test_floor", "frechet_noise", "features", "inversion_psnr_db", "collapse_seconds", "one_step_seconds", "loop_seconds",
+        "train_seconds", "parameters",
+    } <= report.keys()  # fmt: skip
+    assert report["train_seconds"] == pytest.approx(sum(report["run"]["seconds"].values()))
+    assert json.loads((run / "model" / "metrics.json").read_text())["parameters"] == report["parameters"]
+
+
+def test_running_again_trains_nothing_more(work: Path) -> None:
+    before = (work / "runs" / "quickstart" / "model" / "model.safetensors").read_bytes()
+    done = linearizer("train", str(REPOSITORY / "configs" / "quickstart.toml"), *SHORT, cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert (work / "runs" / "quickstart" / "model" / "model.safetensors").read_bytes() == before
+
+
+def test_sample_writes_a_grid(work: Path) -> None:
+    options = ["--n", "9", "--label", "3", "--temperature", "0.9", "--seed", "4"]
+    for steps, name in (("1", "one.png"), ("100", "many.png"), ("1", "again.png")):
+        done = linearizer("sample", "runs/quickstart", "--steps", steps, *options, "-o", name, cwd=work)
+        assert done.returncode == 0, done.stderr
+    with Image.open(work / "one.png") as picture:
+        assert picture.size == (3 * 10 + 2, 3 * 10 + 2)
+    assert (work / "one.png").read_bytes() == (work / "again.png").read_bytes()
+    assert (work / "one.png").read_bytes() != (work / "many.png").read_bytes()
+
+
+def test_eval_measures_the_saved_model_again(work: Path) -> None:
+    path = work / "runs" / "quickstart" / "report.json"
+    before = json.loads(path.read_text())
+    path.unlink()
+    done = linearizer("eval", "runs/quickstart", cwd=work)
+    assert done.returncode == 0, done.stderr
+    after = json.loads(path.read_text())
+    for name in ("frechet_one_step", "invertibility_max_abs_err", "inversion_psnr_db", "train_seconds"):
+        assert after[name] == pytest.approx(before[name], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["sample", "runs/nowhere"], "local-dir:"),
+        (["sample", "runs/quickstart", "--label", "12"], "label = 12"),
+        (["sample", "runs/quickstart", "-o", "grid.gif"], ".png"),
+        (["sample", "runs/quickstart", "--steps", "5", "--solver", "rk5"], "rk5"),
+        (["eval", "runs"], "config.toml"),
+        (["eval", "runs/quickstart", "task.evaluation.samples=7"], "only data.*"),
+        (["train", "nowhere.toml"], "nowhere.toml"),
+        (["train", str(REPOSITORY / "configs" / "quickstart.toml"), "training.sede=3"], "did you mean 'seed'"),
+        (["train", str(REPOSITORY / "configs" / "quickstart.toml"), "training.seed=3"], "another configuration"),
+        (["train", str(REPOSITORY / "configs" / "flow_mnist.toml"), "data.root=nowhere"], "set data.root"),
+        (["train", str(REPOSITORY / "configs" / "flow_mnist.toml")], "data.root is missing"),
+    ],
+)
+def test_mistakes_get_one_clear_message(work: Path, arguments: list[str], expected: str) -> None:
+    done = linearizer(*arguments, cwd=work)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_damaged_model_is_refused(work: Path) -> None:
+    shutil.copytree(work / "runs" / "quickstart" / "model", work / "damaged")
+    weights = work / "damaged" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    done = linearizer("sample", "damaged", cwd=work)
+    assert done.returncode == 2
+    assert "truncated" in done.stderr
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_accelerate_launch(processes: int, tmp_path: Path, work: Path) -> None:
+    launcher = ["--config_file", str(REPOSITORY / "configs" / "accelerate" / "two_processes.yaml")] if processes == 2 else ["--cpu"]
+    training = ["linearizer_core.training", str(REPOSITORY / "configs" / "quickstart.toml"), *SHORT, "training.output=run"]
+    done = call("accelerate.commands.launch", *launcher, "-m", *training, cwd=tmp_path, cache=work / "cache")
+    assert done.returncode == 0, done.stderr
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["processes"] == processes
+    # As many examples a step, whatever the number of processes: the same course of the loss, to rounding and the noise of each process.
+    first = [json.loads(line)["loss"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    one = [json.loads(line)["loss"] for line in (work / "runs" / "quickstart" / "metrics.jsonl").read_text().splitlines()]
+    assert first == pytest.approx(one, rel=0.05)
