@@ -44,9 +44,7 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback()
-def _root(
-    *, version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False
-) -> None:
+def _root(*, version: Annotated[bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")] = False) -> None:
     """Networks that are linear between induced vector spaces: f(x) = gy^-1(A gx(x))."""
 
 
@@ -117,7 +115,9 @@ def show_description(
 @app.command("train")
 def run_training(
     config: Annotated[Path, typer.Argument(help="A TOML file, such as those in configs/.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace those of the file, such as training.seed=3.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace those of the file, such as training.seed=3.")
+    ] = None,
 ) -> None:
     """Train what a configuration describes, in one process; run it again to continue after a stop."""
     from linearizer_core.config import load_config
@@ -156,7 +156,9 @@ def run_sampling(
 @app.command("eval")
 def run_evaluation(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace those of the run, such as data.root=DIR.")] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace those of the run, such as data.root=DIR.")
+    ] = None,
 ) -> None:
     """Measure a trained model again, on the data it was trained for: report.json and figures in the run folder."""
     from linearizer_core.training.finish import evaluate_run

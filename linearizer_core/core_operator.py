@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-import torch
 from torch import Tensor, nn
 
 from linearizer_core.condition import Condition
@@ -39,7 +38,7 @@ class TimeDependentCore(CoreOperator):
     a solver with any number of steps is one linear operator, its *propagator* (arXiv 2510.08570, section on one-step
     flow matching).
 
-    Note to implementers. Implement `at` and `apply`; they must agree: ``apply(z, t)[i] == at(t[i])(z[i])``. A core that has
+    Note to implementers. Implement `at` and `predict`; they must agree: ``predict(z, t)[i] == at(t[i])(z[i])``. A core that has
     an exact or a regular propagator adds its solver's name to ``solvers`` and overrides `step`.
     """
 
@@ -56,7 +55,7 @@ class TimeDependentCore(CoreOperator):
         """The operator A_t at one time t in [0, 1]."""
 
     @abstractmethod
-    def apply(self, z: Tensor, t: Tensor) -> Tensor:
+    def predict(self, z: Tensor, t: Tensor) -> Tensor:
         """``A_t z`` for a batch ``z`` of shape ``(B, D)`` with one time each, ``t`` of shape ``(B,)``. Differentiable: training runs through it."""
 
     def operator(self, condition: Condition | None = None) -> LinearOperator:

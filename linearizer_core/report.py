@@ -7,7 +7,6 @@ from typing import Any
 
 from linearizer_core.task import Report
 
-
 _PIPE_WIDTH = 160
 
 

@@ -102,6 +102,8 @@ def test_trains_by_name_from_a_configuration(environment: dict[str, str], tmp_pa
     assert run(environment, "-c", program, cwd=tmp_path).strip() == "(2, 1, 8, 8)"
     # Without the plugin the saved model says which distribution is missing.
     bare = {name: value for name, value in environment.items() if name != "PYTHONPATH"}
-    refused = subprocess.run([sys.executable, "-c", program], env={**bare, "PYTHONPATH": str(REPOSITORY)}, cwd=tmp_path, capture_output=True, text=True, check=False)
+    refused = subprocess.run(
+        [sys.executable, "-c", program], env={**bare, "PYTHONPATH": str(REPOSITORY)}, cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert refused.returncode != 0
     assert "linearizer-sinh" in refused.stderr

@@ -71,7 +71,7 @@ def distance(found: Tensor, expected: Tensor) -> float:
 def test_apply_and_at_agree(name: str, times: list[float]) -> None:
     core, t = make(name), torch.tensor(times, dtype=torch.float64)
     z = torch.randn(len(times), DIM, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-    found = core.apply(z, t).detach()
+    found = core.predict(z, t).detach()
     for row, time in enumerate(times):
         assert float((found[row] - core.at(time)(z[row]).detach()).abs().max()) < 1e-12
         operator = core.operator(Condition(time=torch.tensor([time], dtype=torch.float64)))
@@ -95,7 +95,7 @@ def test_collapse_is_the_loop(name: str, solver: str, steps: int) -> None:
 @pytest.mark.parametrize("name", ["low_rank", "shared_subspace"])
 def test_gradients_reach_all_parameters(name: str) -> None:
     core, z = make(name), torch.randn(6, DIM, dtype=torch.float64)
-    routes: list[Callable[[], Tensor]] = [lambda: core.apply(z, torch.linspace(0, 0.9, 6, dtype=torch.float64)), lambda: core.at(0.4)(z)]
+    routes: list[Callable[[], Tensor]] = [lambda: core.predict(z, torch.linspace(0, 0.9, 6, dtype=torch.float64)), lambda: core.at(0.4)(z)]
     routes.append(lambda: core.integrate(z, uniform_grid(4), "magnus4"))
     for route in routes:
         core.zero_grad()
@@ -133,7 +133,7 @@ def test_what_the_cores_refuse(name: str) -> None:
     with pytest.raises(ConditionError):
         core.operator()
     with pytest.raises(ShapeMismatchError):
-        core.apply(torch.ones(2, DIM, dtype=torch.float64), torch.ones(3, dtype=torch.float64))
+        core.predict(torch.ones(2, DIM, dtype=torch.float64), torch.ones(3, dtype=torch.float64))
     for shape in ((DIM, DIM + 1), (2, 2)):
         with pytest.raises(ShapeMismatchError, match=r"expected \(D, D\) with D >= 3"):
             type(core)(shape, _config_of(name))  # type: ignore[call-arg, arg-type]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linearizer_core.bijections import Bijection, CayleyMixing, Chain, ElementwiseAffine
+from linearizer_core.bijections import Bijection, CayleyMixing, Chain, ElementwiseAffine, Flatten
 from linearizer_sinh.config import SinhConfig
 from linearizer_sinh.curve import SinhArcsinh
 
@@ -10,7 +10,7 @@ from linearizer_sinh.curve import SinhArcsinh
 def sinh_backbone(in_shape: tuple[int, ...], config: SinhConfig, conditions: dict[str, int] | None = None) -> Bijection:
     r""":math:`g = S \circ \prod_i Q_i \, \mathrm{curve}_i \, S_i`: in each layer scale and shift, curve, rotation.
 
-    Where there are conditions, scale and shift have one value per category.
+    Images are flattened first, so that the rotations mix all pixels. Where there are conditions, scale and shift have one value per category.
 
     Example:
         >>> import torch
@@ -20,8 +20,10 @@ def sinh_backbone(in_shape: tuple[int, ...], config: SinhConfig, conditions: dic
         True
     """
     categories = list((conditions or {}).items()) or [None]
-    bricks: list[Bijection] = []
+    flatten = Flatten(in_shape)
+    shape = flatten.out_shape
+    bricks: list[Bijection] = [flatten]
     for layer in range(config.layers):
-        bricks += [ElementwiseAffine(in_shape, categories=each) for each in categories]
-        bricks += [SinhArcsinh(in_shape, tail_bound=config.tail_bound), CayleyMixing(in_shape, seed=config.seed + layer)]
-    return Chain(*bricks, ElementwiseAffine(in_shape))
+        bricks += [ElementwiseAffine(shape, categories=each) for each in categories]
+        bricks += [SinhArcsinh(shape, tail_bound=config.tail_bound), CayleyMixing(shape, seed=config.seed + layer)]
+    return Chain(*bricks, ElementwiseAffine(shape))

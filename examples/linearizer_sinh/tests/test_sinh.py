@@ -27,7 +27,8 @@ def test_both_round_trips(shape: tuple[int, ...]) -> None:
     backbone = perturbed(shape)
     x = 2 * torch.randn(7, *shape, dtype=torch.float64)
     torch.testing.assert_close(backbone.inverse(backbone(x)), x, rtol=1e-10, atol=1e-11)
-    torch.testing.assert_close(backbone(backbone.inverse(x)), x, rtol=1e-10, atol=1e-11)
+    z = x.flatten(1)
+    torch.testing.assert_close(backbone(backbone.inverse(z)), z, rtol=1e-10, atol=1e-11)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -188,9 +188,7 @@ def _quality(model: LinearizerModel, operator: LinearOperator, config: FlowConfi
     return result
 
 
-def _evenly_labelled(
-    model: LinearizerModel, operator: LinearOperator | None, count: int, temperature: float, steps: int
-) -> tuple[Tensor, Tensor | None]:
+def _evenly_labelled(model: LinearizerModel, operator: LinearOperator | None, count: int, temperature: float, steps: int) -> tuple[Tensor, Tensor | None]:
     """Samples on the CPU, by ``operator`` or by the loop: as many of each label where the model takes labels, else categories by their frequency."""
     generator = torch.Generator(next(model.parameters()).device).manual_seed(_SEED)
     bijection = model.gy

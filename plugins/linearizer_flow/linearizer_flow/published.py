@@ -48,7 +48,7 @@ class PublishedStage(Stage):
         start, end = model.gx(noise).flatten(1), model.gy(data).flatten(1)
         time = torch.rand(len(data), generator=generator, device=data.device, dtype=data.dtype)
         point = (1 - time[:, None]) * start + time[:, None] * end
-        predicted = core.apply(point, time)
+        predicted = core.predict(point, time)
         sigma = self.config.latent_noise
         terms = {
             "end_point": functional.mse_loss(predicted, end),

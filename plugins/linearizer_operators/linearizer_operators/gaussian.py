@@ -91,7 +91,7 @@ class GaussianCore(TimeDependentCore):
             )
         return self._operator(*((t * moment - (1 - t)) / _second_moment(t, moment) for moment in moments), dtype=self.variance.dtype)
 
-    def apply(self, z: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
+    def predict(self, z: Tensor, t: Tensor) -> Tensor:
         self.check_batch(z, t)
         times = t[:, None].double()
         inside, outside = (_end_point(times, moment).to(z.dtype) for moment in self._moments())

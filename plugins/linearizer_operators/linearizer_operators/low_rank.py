@@ -7,6 +7,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from linearizer_core.bijections import full_precision
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.operators import LinearOperator, LowRank
 from linearizer_operators.config import LowRankConfig
@@ -41,11 +42,12 @@ class LowRankCore(TimeDependentCore):
         left, right = self.network.at(t).view(2, self.dim, self.rank)
         return LowRank(left, right)
 
-    def apply(self, z: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
+    def predict(self, z: Tensor, t: Tensor) -> Tensor:
         self.check_batch(z, t)
-        left, right = self.network(t).view(-1, 2, self.dim, self.rank).unbind(1)  # (B, D, r) each
-        inner = torch.einsum("bdr,bd->br", right, z)
-        return torch.einsum("bdr,br->bd", left, inner)
+        left, right = self.network(t).to(z.dtype).view(-1, 2, self.dim, self.rank).unbind(1)  # (B, D, r) each
+        with full_precision(z):
+            inner = torch.einsum("bdr,bd->br", right, z)
+            return torch.einsum("bdr,br->bd", left, inner)
 
     def extra_repr(self) -> str:
         return f"{self.dim}, rank={self.rank}"

@@ -9,6 +9,7 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from linearizer_core.bijections import full_precision
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.operators import LinearOperator, SharedSubspace
 from linearizer_core.operators.flow import VelocityAt, collapse, integrate, velocity_operator
@@ -52,13 +53,14 @@ class SharedSubspaceCore(TimeDependentCore):
     def at(self, t: float) -> LinearOperator:
         return self._at(t, self._gram())
 
-    def apply(self, z: Tensor, t: Tensor) -> Tensor:  # type: ignore[override]
+    def predict(self, z: Tensor, t: Tensor) -> Tensor:
         self.check_batch(z, t)
-        q = z @ self.right  # (B, R)
-        generator = self.network(t).view(-1, self.rank, self.rank)
-        advanced = q + (1 - t)[:, None] * torch.einsum("bij,bj->bi", generator, q)
-        coordinates: Tensor = torch.linalg.solve(self._gram(), advanced.mT).mT
-        return coordinates @ self.left.mT
+        generator = self.network(t).to(z.dtype).view(-1, self.rank, self.rank)
+        with full_precision(z):
+            q = z @ self.right  # (B, R)
+            advanced = q + (1 - t)[:, None] * torch.einsum("bij,bj->bi", generator, q)
+            coordinates: Tensor = torch.linalg.solve(self._gram(), advanced.mT).mT
+            return coordinates @ self.left.mT
 
     @torch.no_grad()
     def propagator(self, grid: Tensor, solver: str = "euler", *, rtol: float = 1e-12) -> LinearOperator:
