@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from linearizer_core.bijections import Bijection, TractableBijection
     from linearizer_core.condition import Condition
-    from linearizer_core.config import load_config
+    from linearizer_core.config_file import load_config
     from linearizer_core.core_operator import CoreOperator, TimeDependentCore
     from linearizer_core.factory import create, create_backbone, create_core, create_dataset, create_task
     from linearizer_core.linearizer import Linearizer
     from linearizer_core.model import LinearizerModel
     from linearizer_core.operators import LinearOperator
+    from linearizer_core.pretrained import Pretrained, load
     from linearizer_core.space import InducedSpace
 
 __version__ = "0.1.0"
@@ -29,6 +30,7 @@ __all__ = [
     "LinearOperator",
     "Linearizer",
     "LinearizerModel",
+    "Pretrained",
     "TimeDependentCore",
     "TractableBijection",
     "create",
@@ -36,18 +38,20 @@ __all__ = [
     "create_core",
     "create_dataset",
     "create_task",
+    "load",
     "load_config",
 ]
 
 _MODULES = {
     "bijections": ("Bijection", "TractableBijection"),
     "condition": ("Condition",),
-    "config": ("load_config",),
+    "config_file": ("load_config",),
     "core_operator": ("CoreOperator", "TimeDependentCore"),
     "factory": ("create", "create_backbone", "create_core", "create_dataset", "create_task"),
     "linearizer": ("Linearizer",),
     "model": ("LinearizerModel",),
     "operators": ("LinearOperator",),
+    "pretrained": ("Pretrained", "load"),
     "space": ("InducedSpace",),
 }
 _HOME = {name: f"{__name__}.{module}" for module, names in _MODULES.items() for name in names}

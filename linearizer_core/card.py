@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-if TYPE_CHECKING:
-    from linearizer_core.pretrained import ArtifactConfig
+from linearizer_core.artifact import ArtifactConfig
 
 
 def render_card(config: ArtifactConfig, metrics: Mapping[str, Any]) -> str:

@@ -23,6 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace those of the file, such as data.root=DIR.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 _PIPE_WIDTH = 200
@@ -115,12 +116,10 @@ def show_description(
 @app.command("train")
 def run_training(
     config: Annotated[Path, typer.Argument(help="A TOML file, such as those in configs/.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace those of the file, such as training.seed=3.")
-    ] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Train what a configuration describes, in one process; run it again to continue after a stop."""
-    from linearizer_core.config import load_config
+    from linearizer_core.config_file import load_config
 
     loaded = load_config(config, overrides or [])
     from linearizer_core.training import train
@@ -156,9 +155,7 @@ def run_sampling(
 @app.command("eval")
 def run_evaluation(
     run: Annotated[Path, typer.Argument(help="A run folder.")],
-    overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace those of the run, such as data.root=DIR.")
-    ] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Measure a trained model again, on the data it was trained for: report.json and figures in the run folder."""
     from linearizer_core.training.finish import evaluate_run

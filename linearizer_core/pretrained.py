@@ -1,73 +1,36 @@
 """A trained linearizer: task and model, and the folder they are saved in.
 
-The folder is the same everywhere (run, registry, Hub repository)::
-
-    config.json           what to build: task, backbone, core, data shape, and where it came from
-    model.safetensors     all weights
-    operator.safetensors  the collapsed operator, where the task has one
-    metrics.json          what was measured
-    README.md             the card
-
-Loading reads JSON and safetensors only. It runs no code from the folder and imports nothing that an installed plugin did not register.
+The folder is described in `linearizer_core.artifact`.
 """
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from linearizer_core import plugins
+from linearizer_core.artifact import ArtifactConfig, PluginOrigin, load_weights, read_config, read_json, require_replaceable, save_weights, swap
 from linearizer_core.card import render_card
 from linearizer_core.condition import Condition
 from linearizer_core.config import Component, ModelConfig
 from linearizer_core.data import DataInfo
 from linearizer_core.errors import ArtifactError, LinearizerError, PluginError
 from linearizer_core.factory import create_backbone, create_core, create_task
+from linearizer_core.files import write_json, write_text
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator, load_operator, save_operator
 from linearizer_core.task import BuildContext, Task
-from linearizer_core.training.files import write_json, write_text
 
-FORMAT_VERSION = 1
 LOCAL_PREFIX = "local-dir:"
 HUB_PREFIX = "hf-hub:"
-_LARGEST_JSON = 4 * 2**20
-
-
-class PluginOrigin(BaseModel):
-    """The distribution that provided a component when the model was saved."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    component: str
-    distribution: str
-    version: str
-
-
-class ArtifactConfig(BaseModel):
-    """What ``config.json`` holds."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    format: Literal["linearizer"] = "linearizer"
-    format_version: int = FORMAT_VERSION
-    model: ModelConfig
-    data: DataInfo
-    seed: int = 0
-    commit: str | None = None
-    plugins: tuple[PluginOrigin, ...] = ()
 
 
 def build_model(config: ModelConfig, info: DataInfo, seed: int = 0) -> tuple[Task, LinearizerModel]:
@@ -129,7 +92,7 @@ class Pretrained:
             ArtifactError: when ``folder`` holds something that is not an artifact, or when the weights are not float32.
         """
         folder = Path(folder)
-        _require_replaceable(folder)
+        require_replaceable(folder)
         if strange := {str(parameter.dtype) for parameter in self.model.parameters()} - {"torch.float32"}:
             raise ArtifactError(f"the model has parameters of {', '.join(sorted(strange))}, an artifact holds torch.float32; call model.float() before saving")
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -139,11 +102,11 @@ class Pretrained:
             write_json(staging / "config.json", config.model_dump(mode="json"))
             write_json(staging / "metrics.json", dict(self.metrics))
             write_text(staging / "README.md", render_card(config, self.metrics))
-            _save_weights(self.model, staging / "model.safetensors")
+            save_weights(self.model, staging / "model.safetensors")
             if self.operator is not None:
                 save_operator(staging / "operator.safetensors", self.operator)
             staging.chmod(0o755)
-            _swap(staging, folder)
+            swap(staging, folder)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         return folder
@@ -157,7 +120,7 @@ class Pretrained:
             UnknownNameError: when it needs a plugin that is not installed.
         """
         folder = Path(folder)
-        config = _read_config(folder)
+        config = read_config(folder)
         try:
             task, model = build_model(config.model, config.data, config.seed)
         except PluginError as error:
@@ -165,12 +128,12 @@ class Pretrained:
             raise type(error)(f"{folder} was saved with {origins or 'unknown plugins'}: {error}") from error
         except LinearizerError as error:
             raise ArtifactError(f"{folder}/config.json describes a model that cannot be built: {error}") from error
-        _load_weights(model, folder / "model.safetensors")
+        load_weights(model, folder / "model.safetensors")
         stored = folder / "operator.safetensors"
         operator = load_operator(stored).to(device=device) if stored.exists() else None
         if operator is not None and operator.shape != model.core.shape:
             raise ArtifactError(f"{stored} has shape {operator.shape}, the model needs {model.core.shape}; it belongs to another model")
-        return cls(task, model.to(device).eval(), config, _read_json(folder / "metrics.json"), operator)
+        return cls(task, model.to(device).eval(), config, read_json(folder / "metrics.json"), operator)
 
 
 def load(uri: str, *, device: torch.device | str = "cpu") -> Pretrained:
@@ -205,96 +168,3 @@ def _origins(config: ModelConfig) -> tuple[PluginOrigin, ...]:
         status = plugins.provider(kind, chosen.name)
         origins.append(PluginOrigin(component=component, distribution=status.distribution, version=status.version))
     return tuple(origins)
-
-
-def _require_replaceable(folder: Path) -> None:
-    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
-        return
-    # What is replaced is deleted: a folder that merely has some config.json, as many do, must not be.
-    config = folder / "config.json"
-    if not config.exists() or _read_json(config).get("format") != "linearizer":
-        raise ArtifactError(f"{folder} exists and is not a saved linearizer (no config.json of format 'linearizer'); choose another folder")
-
-
-def _swap(staging: Path, folder: Path) -> None:
-    if not folder.exists():
-        staging.rename(folder)
-        return
-    old = staging.with_name(staging.name + "-old")
-    folder.rename(old)
-    try:
-        staging.rename(folder)
-    except BaseException:
-        old.rename(folder)
-        raise
-    shutil.rmtree(old)
-
-
-def _read_config(folder: Path) -> ArtifactConfig:
-    path = folder / "config.json"
-    if not path.exists():
-        raise ArtifactError(f"{folder} is not a saved linearizer: it has no config.json; give the folder that save_pretrained or training wrote")
-    values = _read_json(path)
-    if values.get("format") != "linearizer":
-        raise ArtifactError(f"{path} has format {values.get('format')!r}, expected 'linearizer'; this is not a saved linearizer")
-    version = values.get("format_version")
-    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
-        raise ArtifactError(f"{path} has format version {version!r}, this release reads 1 to {FORMAT_VERSION}; upgrade with: pip install -U linearizer")
-    try:
-        return ArtifactConfig.model_validate(values)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ArtifactError(f"{path}: {key}: {first['msg']}; the file was edited or damaged, restore it") from error
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        if path.stat().st_size > _LARGEST_JSON:
-            raise ArtifactError(f"{path} has {path.stat().st_size} bytes, expected at most {_LARGEST_JSON}; it is not ours")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{path} is missing; the artifact is incomplete, fetch or save it again") from error
-    except (OSError, ValueError, RecursionError) as error:
-        raise ArtifactError(f"{path} cannot be read as JSON ({error}); it is truncated or damaged, restore it") from error
-    if not isinstance(values, dict):
-        raise ArtifactError(f"{path} holds a {type(values).__name__}, expected an object; restore it")
-    return values
-
-
-def _save_weights(model: LinearizerModel, path: Path) -> None:
-    # safetensors.torch.save_model fails on a shared module with a tensor that is not contiguous, such as the matrix of a QR decomposition.
-    state = model.state_dict()
-    once = sorted({min(group) for group in _tied_names(state).values()})
-    save_file({name: state[name].cpu().clone(memory_format=torch.contiguous_format) for name in once}, path, metadata={"format": "pt"})
-
-
-def _load_weights(model: LinearizerModel, path: Path) -> None:
-    if not path.exists():
-        raise ArtifactError(f"{path} is missing; the artifact is incomplete, fetch or save it again")
-    try:
-        stored = load_file(str(path))
-    except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"{path} cannot be read as safetensors ({error}); it is truncated, damaged or a pickle, fetch or save it again") from error
-    wanted = model.state_dict()
-    tied = _tied_names(wanted)
-    missing = sorted(name for name, group in tied.items() if not group & stored.keys())
-    extra = sorted(stored.keys() - wanted.keys())
-    if missing or extra:
-        raise ArtifactError(f"{path} does not fit its config.json: missing {missing[:3]}, unexpected {extra[:3]}; one of the two files was replaced")
-    for name, tensor in stored.items():
-        if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
-            raise ArtifactError(
-                f"{path}: {name} is {tensor.dtype} of shape {tuple(tensor.shape)}, the model of config.json needs {wanted[name].dtype} "
-                f"of shape {tuple(wanted[name].shape)}; one of the two files was replaced"
-            )
-    model.load_state_dict(stored, strict=False)
-
-
-def _tied_names(state: Mapping[str, Tensor]) -> dict[str, set[str]]:
-    """For each name, all names of the same tensor: a module used twice is saved once."""
-    groups: dict[object, set[str]] = {}
-    keys = {name: (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else name for name, tensor in state.items()}
-    for name, key in keys.items():
-        groups.setdefault(key, set()).add(name)
-    return {name: groups[key] for name, key in keys.items()}

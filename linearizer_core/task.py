@@ -44,14 +44,17 @@ class Stage(ABC):
     def parameters(self, model: LinearizerModel) -> Iterable[nn.Parameter]:
         """The parameters this stage trains; all others are frozen."""
 
-    def begin(self, model: LinearizerModel, splits: Splits) -> None:
+    def begin(self, model: LinearizerModel, splits: Splits) -> None:  # noqa: B027 (optional)
         """Fit what is fitted rather than trained (means, clusters), into buffers of the model. Runs once, before the first step, and not again on resume.
 
         Must give the same result on every process.
         """
 
     def dataset(self, model: LinearizerModel, splits: Splits) -> Dataset[Batch]:
-        """The examples this stage trains on: the training split, or something computed from it with the frozen part of the model (deterministically: resume recomputes it)."""
+        """The examples this stage trains on, on the CPU: the training split, or something computed from it with the frozen part of the model.
+
+        Must be deterministic: resume recomputes it.
+        """
         return splits.train
 
     @abstractmethod

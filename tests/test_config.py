@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from linearizer_core.config import Component, RunConfig, StageConfig, dump_config, load_config
+from linearizer_core.config import Component, RunConfig, StageConfig
+from linearizer_core.config_file import dump_config, load_config
 from linearizer_core.errors import ConfigError
+from linearizer_core.validation import validate
 
 CONFIGS = """
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -195,9 +198,7 @@ def test_dump_and_load_give_the_same(tmp_path: Path, given_options: dict, seed: 
     component = Component(name="x", **given_options)
     training = {"seed": seed, "output": output}
     config = RunConfig.model_validate({"task": component, "backbone": component, "core": component, "data": component, "training": training})
-    import tomllib
-
-    assert RunConfig.model_validate(tomllib.loads(dump_config(config))) == config
+    assert validate(RunConfig, tomllib.loads(dump_config(config))) == config
 
 
 def test_none_survives_the_file(path: Path) -> None:

@@ -18,6 +18,7 @@ from torch import nn
 
 from linearizer_core import plugins
 from linearizer_core import pretrained as pretrained_module
+from linearizer_core.artifact import ArtifactConfig
 from linearizer_core.card import render_card
 from linearizer_core.condition import Condition
 from linearizer_core.config import Component, ModelConfig
@@ -25,7 +26,7 @@ from linearizer_core.data import DataInfo
 from linearizer_core.errors import ArtifactError, ConfigError, UnknownNameError
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import Diagonal, Mask, save_operator
-from linearizer_core.pretrained import ArtifactConfig, Pretrained, artifact_folder, build_model, load
+from linearizer_core.pretrained import Pretrained, artifact_folder, build_model, load
 from linearizer_core.task import BuildContext
 from linearizer_flow.task import FlowTask
 

@@ -1,7 +1,7 @@
 """One run, on as many processes as the launcher starts.
 
-``python -m linearizer_core.training CONFIG [key=value ...]`` is one process. ``accelerate launch -m linearizer_core.training ...`` is one per GPU;
-on CPUs that launcher needs MPI, and ``torchrun --nproc-per-node 2 -m linearizer_core.training ...`` does without.
+``accelerate launch -m linearizer_core.training CONFIG [key=value ...]`` starts one process for each GPU, or one on the CPU; with
+``--config_file configs/accelerate/two_processes.yaml`` two, on GPUs or on the CPU. ``python -m`` and ``torchrun ... -m`` work as well.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import os
 import sys
 from pathlib import Path
 
-from linearizer_core.config import load_config
+from linearizer_core.config_file import load_config
 from linearizer_core.errors import LinearizerError
 
 

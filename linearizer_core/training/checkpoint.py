@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from linearizer_core.errors import CheckpointError
-from linearizer_core.training.files import sync, write_json, write_text
+from linearizer_core.files import sync, write_json, write_text
 
 __all__ = ["CheckpointFolder", "TrainingState"]
 

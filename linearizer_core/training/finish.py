@@ -8,15 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from linearizer_core.config import RunConfig, load_config
+from linearizer_core.artifact import ArtifactConfig
+from linearizer_core.config import RunConfig
+from linearizer_core.config_file import load_config
 from linearizer_core.data import Splits
 from linearizer_core.errors import ConfigError
 from linearizer_core.factory import create_dataset
+from linearizer_core.files import write_json
 from linearizer_core.model import LinearizerModel
-from linearizer_core.pretrained import ArtifactConfig, Pretrained
+from linearizer_core.pretrained import Pretrained
 from linearizer_core.report import print_report, report_values
 from linearizer_core.task import Report, Task
-from linearizer_core.training.files import write_json
 
 __all__ = ["evaluate_run", "finish", "measure"]
 

@@ -7,15 +7,16 @@ import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
-from linearizer_core.config import RunConfig, dump_config
+from linearizer_core.config import RunConfig
+from linearizer_core.config_file import dump_config
 from linearizer_core.data import Splits
 from linearizer_core.errors import ConfigError
 from linearizer_core.factory import create_dataset
+from linearizer_core.files import write_json, write_text
 from linearizer_core.pretrained import build_model
 from linearizer_core.task import Report, Stage, Task
 from linearizer_core.training.accelerator import make_accelerator, set_threads
 from linearizer_core.training.differences import differing_keys
-from linearizer_core.training.files import write_json, write_text
 from linearizer_core.training.finish import finish
 from linearizer_core.training.loop import FitResult, fit
 from linearizer_core.training.record import run_facts

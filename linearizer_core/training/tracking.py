@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from linearizer_core.errors import ConfigError
-from linearizer_core.training.files import sync
+from linearizer_core.files import sync
 
 __all__ = ["MetricsFile", "check_tracker", "read_metrics"]
 

@@ -1,0 +1,157 @@
+"""The folder in which a linearizer is saved: its files, how they are written, and what is refused when they are read.
+
+The folder is the same everywhere (run, registry, Hub repository)::
+
+    config.json           what to build: task, backbone, core, data shape, and where it came from
+    model.safetensors     all weights
+    operator.safetensors  the collapsed operator, where the task has one
+    metrics.json          what was measured
+    README.md             the card
+
+Loading reads JSON and safetensors only. It runs no code from the folder and imports nothing that an installed plugin did not register.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from linearizer_core.config import ModelConfig
+from linearizer_core.data import DataInfo
+from linearizer_core.errors import ArtifactError
+from linearizer_core.model import LinearizerModel
+
+FORMAT_VERSION = 1
+_LARGEST_JSON = 4 * 2**20
+
+
+class PluginOrigin(BaseModel):
+    """The distribution that provided a component when the model was saved."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    component: str
+    distribution: str
+    version: str
+
+
+class ArtifactConfig(BaseModel):
+    """What ``config.json`` holds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["linearizer"] = "linearizer"
+    format_version: int = FORMAT_VERSION
+    model: ModelConfig
+    data: DataInfo
+    seed: int = 0
+    commit: str | None = None
+    plugins: tuple[PluginOrigin, ...] = ()
+
+
+def require_replaceable(folder: Path) -> None:
+    """Raise `ArtifactError` unless ``folder`` is absent, empty, or a saved linearizer."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    # What is replaced is deleted: a folder that merely has some config.json, as many do, must not be.
+    config = folder / "config.json"
+    if not config.exists() or read_json(config).get("format") != "linearizer":
+        raise ArtifactError(f"{folder} exists and is not a saved linearizer (no config.json of format 'linearizer'); choose another folder")
+
+
+def swap(staging: Path, folder: Path) -> None:
+    """Put the complete folder ``staging`` in the place of ``folder``; where that fails, the old one stays."""
+    if not folder.exists():
+        staging.rename(folder)
+        return
+    old = staging.with_name(staging.name + "-old")
+    folder.rename(old)
+    try:
+        staging.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
+    shutil.rmtree(old)
+
+
+def read_config(folder: Path) -> ArtifactConfig:
+    """The validated ``config.json`` of a folder; `ArtifactError` for anything else."""
+    path = folder / "config.json"
+    if not path.exists():
+        raise ArtifactError(f"{folder} is not a saved linearizer: it has no config.json; give the folder that save_pretrained or training wrote")
+    values = read_json(path)
+    if values.get("format") != "linearizer":
+        raise ArtifactError(f"{path} has format {values.get('format')!r}, expected 'linearizer'; this is not a saved linearizer")
+    version = values.get("format_version")
+    if not isinstance(version, int) or not 1 <= version <= FORMAT_VERSION:
+        raise ArtifactError(f"{path} has format version {version!r}, this release reads 1 to {FORMAT_VERSION}; upgrade with: pip install -U linearizer")
+    try:
+        return ArtifactConfig.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ArtifactError(f"{path}: {key}: {first['msg']}; the file was edited or damaged, restore it") from error
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object of bounded size; `ArtifactError` for anything else."""
+    try:
+        if path.stat().st_size > _LARGEST_JSON:
+            raise ArtifactError(f"{path} has {path.stat().st_size} bytes, expected at most {_LARGEST_JSON}; it is not ours")
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ArtifactError(f"{path} is missing; the artifact is incomplete, fetch or save it again") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise ArtifactError(f"{path} cannot be read as JSON ({error}); it is truncated or damaged, restore it") from error
+    if not isinstance(values, dict):
+        raise ArtifactError(f"{path} holds a {type(values).__name__}, expected an object; restore it")
+    return values
+
+
+def save_weights(model: LinearizerModel, path: Path) -> None:
+    """All parameters and buffers as safetensors; what is shared is written once."""
+    # safetensors.torch.save_model fails on a shared module with a tensor that is not contiguous, such as the matrix of a QR decomposition.
+    state = model.state_dict()
+    once = sorted({min(group) for group in _tied_names(state).values()})
+    save_file({name: state[name].cpu().clone(memory_format=torch.contiguous_format) for name in once}, path, metadata={"format": "pt"})
+
+
+def load_weights(model: LinearizerModel, path: Path) -> None:
+    """Strict: `ArtifactError` unless the file holds exactly the tensors of the model, in shape and dtype."""
+    if not path.exists():
+        raise ArtifactError(f"{path} is missing; the artifact is incomplete, fetch or save it again")
+    try:
+        stored = load_file(str(path))
+    except (OSError, SafetensorError) as error:
+        raise ArtifactError(f"{path} cannot be read as safetensors ({error}); it is truncated, damaged or a pickle, fetch or save it again") from error
+    wanted = model.state_dict()
+    tied = _tied_names(wanted)
+    missing = sorted(name for name, group in tied.items() if not group & stored.keys())
+    extra = sorted(stored.keys() - wanted.keys())
+    if missing or extra:
+        raise ArtifactError(f"{path} does not fit its config.json: missing {missing[:3]}, unexpected {extra[:3]}; one of the two files was replaced")
+    for name, tensor in stored.items():
+        if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
+            raise ArtifactError(
+                f"{path}: {name} is {tensor.dtype} of shape {tuple(tensor.shape)}, the model of config.json needs {wanted[name].dtype} "
+                f"of shape {tuple(wanted[name].shape)}; one of the two files was replaced"
+            )
+    model.load_state_dict(stored, strict=False)
+
+
+def _tied_names(state: Mapping[str, Tensor]) -> dict[str, set[str]]:
+    """For each name, all names of the same tensor: a module used twice is saved once."""
+    groups: dict[object, set[str]] = {}
+    keys = {name: (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else name for name, tensor in state.items()}
+    for name, key in keys.items():
+        groups.setdefault(key, set()).add(name)
+    return {name: groups[key] for name, key in keys.items()}
