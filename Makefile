@@ -40,8 +40,9 @@ docs: $(INSTALLED)  ## build the documentation into site/
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs]'
 	$(BIN)/mkdocs build --strict
 
-bench: $(INSTALLED)  ## the benchmarks of benchmarks/
-	$(BIN)/python -m benchmarks
+bench: $(INSTALLED)  ## compare the recipes on MNIST, about 40 minutes: make bench MNIST=DIR
+	@test -n "$(MNIST)" || { echo "make bench MNIST=DIR, DIR holding the four idx files of MNIST" >&2; exit 2; }
+	$(BIN)/python -m benchmarks.recipes $(MNIST)
 
 clean:  ## remove what was built, not what was trained
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -77,7 +77,8 @@ def require_label(condition: Condition | None, name: str, categories: int, batch
     """The categorical condition ``name`` as an integer tensor of shape ``(batch,)`` with values in [0, categories).
 
     Raises:
-        ConditionError: when it is missing, not integer, of another batch size or out of range.
+        ConditionError: when it is missing, not integer, of another batch size or, on the CPU, out of range. (Reading values would stall a GPU, which
+            reports an index out of range itself.)
     """
     if condition is None or name not in condition:
         given = "none" if condition is None else ", ".join(condition) or "none"
@@ -88,7 +89,7 @@ def require_label(condition: Condition | None, name: str, categories: int, batch
     if len(label) not in (1, batch):
         raise ConditionError(f"condition {name!r} has {len(label)} rows for a batch of {batch}; give {batch} rows, or 1 for all")
     label = label.long()  # uint8 would select as a mask does
-    if not torch.compiler.is_compiling() and len(label) and (int(label.min()) < 0 or int(label.max()) >= categories):
+    if label.device.type == "cpu" and not torch.compiler.is_compiling() and len(label) and (int(label.min()) < 0 or int(label.max()) >= categories):
         strange = sorted({value for value in label.tolist() if not 0 <= value < categories})
         raise ConditionError(f"condition {name!r} holds {strange[:5]}; values must lie in 0 to {categories - 1}")
     return label.expand(batch)

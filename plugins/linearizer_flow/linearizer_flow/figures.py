@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from torch import Tensor
 from torchvision.utils import make_grid
 
 _INK, _MUTED = "#1f2430", "#6b7280"
+_GAP = 0.3
 
 
 def save_panels(path: Path, title: str, panels: Sequence[tuple[str, Tensor]], *, columns: int = 8) -> None:
@@ -27,19 +29,23 @@ def save_panels(path: Path, title: str, panels: Sequence[tuple[str, Tensor]], *,
 def save_strips(path: Path, title: str, groups: Sequence[Sequence[tuple[str, Tensor]]]) -> None:
     """Groups of labelled rows of images: the rows of a group belong together, groups are set apart."""
     columns = len(groups[0][0][1])
-    rows = sum(len(group) for group in groups)
-    size = (0.85 * columns + 1.9, 0.92 * rows + 0.35 * len(groups) + 0.5)
-    figure = Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=0.01, hspace=0.0))
-    axes = figure.subplots(rows, 1, squeeze=False)
-    labelled = [row for group in groups for row in group]
-    for axis, (heading, images) in zip(axes[:, 0], labelled, strict=True):
-        axis.imshow(_picture(images, columns), interpolation="nearest")
-        axis.set_ylabel(heading, fontsize=9, color=_MUTED, rotation=0, ha="right", va="center", labelpad=8)
-        axis.set_xticks([])
-        axis.set_yticks([])
-        for side in axis.spines.values():
-            side.set_visible(False)
+    heights = [height for group in groups for height in (*(1.0 for _ in group), _GAP)][:-1]
+    figure = Figure(figsize=(0.85 * columns + 1.6, 0.86 * sum(heights) + 0.5), layout=ConstrainedLayoutEngine(h_pad=0.01, hspace=0.0))
+    axes = iter(figure.subplots(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
+    for number, group in enumerate(groups):
+        if number:
+            next(axes).set_axis_off()
+        for heading, images in group:
+            _strip(next(axes), heading, _picture(images, columns))
     _finish(figure, path, title)
+
+
+def _strip(axis: Axes, heading: str, picture: object) -> None:
+    axis.imshow(picture, interpolation="nearest")
+    axis.set_ylabel(heading, fontsize=9, color=_MUTED, rotation=0, ha="right", va="center", labelpad=8)
+    axis.set_xticks([])
+    axis.set_yticks([])
+    axis.set_frame_on(False)
 
 
 def _picture(images: Tensor, columns: int) -> object:
@@ -52,5 +58,5 @@ def _picture(images: Tensor, columns: int) -> object:
 def _finish(figure: Figure, path: Path, title: str) -> None:
     figure.suptitle(title, fontsize=13, color=_INK)
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    figure.savefig(temporary, dpi=130, facecolor="white")
+    figure.savefig(temporary, dpi=130, facecolor="white", bbox_inches="tight", pad_inches=0.12)
     temporary.replace(path)
