@@ -13,6 +13,7 @@ import typer
 
 from linearizer_core import __version__, plugins
 from linearizer_core.errors import ConfigError, LinearizerError, UnknownNameError
+from linearizer_core.extras import missing_extra
 from linearizer_core.fields import field_rows
 from linearizer_core.specs import KINDS, ComponentSpec, Kind, PretrainedSpec, Spec
 
@@ -33,8 +34,11 @@ def main() -> None:
     """Entry point of the console script: an error of ours is one message on stderr and exit code 2."""
     try:
         app()  # an early end of the reader (`| head`) is handled by typer and rich: no traceback, exit code 1
-    except LinearizerError as error:
-        typer.echo(f"error: {error}", err=True)
+    except (LinearizerError, ModuleNotFoundError) as error:
+        message = missing_extra(error) if isinstance(error, ModuleNotFoundError) else str(error)
+        if message is None:
+            raise
+        typer.echo(f"error: {message}", err=True)
         raise SystemExit(2) from None
 
 

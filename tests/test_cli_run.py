@@ -129,3 +129,14 @@ def test_accelerate_launch(processes: int, tmp_path: Path, work: Path) -> None:
     first = [json.loads(line)["loss"] for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     one = [json.loads(line)["loss"] for line in (work / "runs" / "quickstart" / "metrics.jsonl").read_text().splitlines()]
     assert first == pytest.approx(one, rel=0.05)
+
+
+@pytest.mark.parametrize("module", ["linearizer_core.cli", "linearizer_core.training.__main__"])
+def test_missing_extra_is_named(module: str, tmp_path: Path) -> None:
+    program = f"import sys; sys.modules['accelerate'] = None; from {module} import main; sys.exit(main())"
+    arguments = ["train"] if module.endswith("cli") else []
+    config = str(REPOSITORY / "configs" / "quickstart.toml")
+    done = subprocess.run([sys.executable, "-c", program, *arguments, config], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("pip install 'linearizer[train]'")
+    assert "Traceback" not in done.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from linearizer_core.config_file import load_config
 from linearizer_core.errors import LinearizerError
+from linearizer_core.extras import missing_extra
 
 
 def main() -> int:
@@ -29,9 +30,12 @@ def main() -> int:
         summary = train(config)
         if summary.report is not None:
             print(f"finished: {summary.output / 'report.json'}")
-    except LinearizerError as error:
+    except (LinearizerError, ModuleNotFoundError) as error:
+        message = missing_extra(error) if isinstance(error, ModuleNotFoundError) else str(error)
+        if message is None:
+            raise
         if os.environ.get("RANK", "0") == "0":
-            print(f"error: {error}", file=sys.stderr)
+            print(f"error: {message}", file=sys.stderr)
         return 2
     finally:
         _leave_process_group()

@@ -1,0 +1,84 @@
+"""Put what was measured into README and documentation: tables between markers, and pictures.
+
+    python -m benchmarks.publish [--runs runs]
+
+Reads ``RUNS/quickstart`` (from ``make quickstart``), ``RUNS/flow_mnist`` and ``docs/assets/recipes.md`` (from ``make bench``); rewrites what stands between
+``<!-- figures: NAME -->`` and ``<!-- end of figures -->``, and copies pictures into ``docs/assets``. Nothing is typed by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+ASSETS = ROOT / "docs" / "assets"
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+QUICKSTART = {
+    "train_seconds": ("seconds of training", "{:.0f}"),
+    "frechet_one_step": ("Frechet distance of one-step samples to test digits", "{:.1f}"),
+    "frechet_loop": ("of samples of the 100-step loop", "{:.1f}"),
+    "frechet_test_floor": ("of training digits (real against real)", "{:.1f}"),
+    "frechet_noise": ("of uniform noise", "{:.0f}"),
+    "label_agreement": ("samples that a classifier gives the label asked for", "{:.1%}"),
+    "one_step_vs_loop_rel_err_euler": ("one step against the 100-step Euler loop, relative error of the images", "{:.0e}"),
+    "one_step_vs_loop_rel_err_rk4": ("the same for RK4", "{:.0e}"),
+    "invertibility_max_abs_err": ("largest error of g^-1(g(x)) on test digits, float32", "{:.0e}"),
+    "invertibility_max_abs_err_float64": ("the same weights in float64", "{:.0e}"),
+    "superposition_rel_err": ("superposition f(a (.) u (+) b (.) v) against a (.) f(u) (+) b (.) f(v)", "{:.0e}"),
+    "idempotency_max_abs_err": ("largest change when the projector is applied twice", "{:.0e}"),
+    "inversion_psnr_db": ("digit to noise and back through 16 coordinates, dB", "{:.1f}"),
+    "collapse_seconds": ("seconds to collapse 100 Euler steps", "{:.4f}"),
+    "one_step_seconds": ("seconds for 64 digits, one step", "{:.4f}"),
+    "loop_seconds": ("seconds for 64 digits, 100-step loop", "{:.4f}"),
+    "parameters": ("parameters", "{:,}"),
+}
+
+
+def quickstart(runs: Path) -> str:
+    """The table of the quickstart, and its pictures into the assets."""
+    run = runs / "quickstart"
+    values: dict[str, Any] = json.loads((run / "report.json").read_text(encoding="utf-8"))
+    for name in ("samples", "interpolation", "inversion"):
+        shutil.copyfile(run / f"{name}.png", ASSETS / f"quickstart_{name}.png")
+    rows = [f"| {label} | {form.format(values[name])} |" for name, (label, form) in QUICKSTART.items()]
+    facts = values["run"]
+    source = (
+        f"`make quickstart`, seed {facts['seed']}, {facts['hardware']['cpu_cores']} CPU cores, torch {facts['versions']['torch']}; Frechet distances on "
+        f"`{values['features']}`, {values['frechet_samples']:,} samples, {values['frechet_reference']:,} test digits. So few test digits bias all of them upwards alike."
+    )
+    return "\n".join(["| measured | value |", "|---|---|", *rows, "", source])
+
+
+def mnist(runs: Path) -> str:
+    """The table of the recipes, and the pictures of the MNIST run into the assets."""
+    for name in ("samples", "interpolation", "inversion"):
+        shutil.copyfile(runs / "flow_mnist" / f"{name}.png", ASSETS / f"flow_mnist_{name}.png")
+    return (ASSETS / "recipes.md").read_text(encoding="utf-8").strip()
+
+
+def insert(page: Path, name: str, text: str) -> bool:
+    """Replace the marked region of a page; False where it has none."""
+    before = page.read_text(encoding="utf-8")
+    pattern = re.compile(rf"(<!-- figures: {name} -->\n).*?(<!-- end of figures -->)", re.DOTALL)
+    after = pattern.sub(lambda match: f"{match[1]}\n{text}\n\n{match[2]}", before)
+    page.write_text(after, encoding="utf-8")
+    return bool(pattern.search(before))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=ROOT / "runs")
+    runs = parser.parse_args().runs
+    for name, text in (("quickstart", quickstart(runs)), ("mnist", mnist(runs))):
+        changed = [str(page.relative_to(ROOT)) for page in PAGES if insert(page, name, text)]
+        print(f"{name}: {', '.join(changed) or 'no page has its marker'}")
+
+
+if __name__ == "__main__":
+    main()
