@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install quickstart test test-slow lint format docs bench clean
+.PHONY: help install quickstart test lint format docs bench clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -20,11 +20,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 quickstart: $(INSTALLED)  ## train, collapse and sample a one-step linearizer on real digits: runs/quickstart
 	$(BIN)/linearizer train configs/quickstart.toml
 
-test: $(INSTALLED)  ## the whole test suite, except what takes minutes
-	$(BIN)/python -m pytest -m "not slow"
-
-test-slow: $(INSTALLED)  ## what takes minutes
-	$(BIN)/python -m pytest -m slow
+test: $(INSTALLED)  ## the whole test suite
+	$(BIN)/python -m pytest
 
 lint: $(INSTALLED)  ## formatter, linter, type checker, import rules
 	$(BIN)/ruff format --check .

@@ -50,7 +50,8 @@ def quickstart(runs: Path) -> str:
     facts = values["run"]
     source = (
         f"`make quickstart`, seed {facts['seed']}, {facts['hardware']['cpu_cores']} CPU cores, torch {facts['versions']['torch']}; Frechet distances on "
-        f"`{values['features']}`, {values['frechet_samples']:,} samples, {values['frechet_reference']:,} test digits. So few test digits bias all of them upwards alike."
+        f"`{values['features']}`, {values['frechet_samples']:,} samples, {values['frechet_reference']:,} test digits. "
+        "So few test digits bias all of them upwards alike."
     )
     return "\n".join(["| measured | value |", "|---|---|", *rows, "", source])
 

@@ -2,7 +2,7 @@
 
 The folder is the same everywhere (run, registry, Hub repository)::
 
-    config.json           what to build: task, backbone, core, data shape, and where it came from
+    config.json           what to build: task, backbone, core, data shape, where it came from, and the digests of the two files with tensors
     model.safetensors     all weights
     operator.safetensors  the collapsed operator, where the task has one
     metrics.json          what was measured
@@ -13,6 +13,7 @@ Loading reads JSON and safetensors only. It runs no code from the folder and imp
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -56,6 +57,24 @@ class ArtifactConfig(BaseModel):
     seed: int = 0
     commit: str | None = None
     plugins: tuple[PluginOrigin, ...] = ()
+    sha256: dict[Literal["model.safetensors", "operator.safetensors"], str] = {}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of each file with tensors in ``folder``, by name."""
+    found = {}
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as file:
+            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
+
+
+def check_digests(folder: Path, config: ArtifactConfig) -> None:
+    """`ArtifactError` where a file with tensors is not the one that was saved with ``config``: what still loads may hold other numbers."""
+    found = digests(folder)
+    for name, digest in config.sha256.items():
+        if found.get(name) != digest:
+            raise ArtifactError(f"{folder / name} is {'missing' if name not in found else 'not the file that was saved'}; fetch or save the artifact again")
 
 
 def require_replaceable(folder: Path) -> None:

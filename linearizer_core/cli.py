@@ -134,14 +134,14 @@ def run_training(
 
 @app.command("sample")
 def run_sampling(
-    model: Annotated[str, typer.Argument(help="A run folder, or local-dir:PATH of a saved model.")],
+    model: Annotated[str, typer.Argument(help="A run folder, local-dir:PATH of a saved model, or a name from `linearizer list pretrained`.")],
     *,
     n: Annotated[int, typer.Option("--n", min=1, max=10_000, help="Number of samples.")] = 64,
     steps: Annotated[int | None, typer.Option(help="1: the collapsed operator; more: the loop with that many steps.")] = None,
     solver: Annotated[str | None, typer.Option(help="Solver of the loop, or of a fresh collapse.")] = None,
     label: Annotated[int | None, typer.Option(help="Class of all samples; drawn when left out.")] = None,
     temperature: Annotated[float | None, typer.Option(help="Scale of the noise: below 1 safer, above 1 more varied.")] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Seed of the noise.")] = 0,
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG file for a grid of the samples.")] = Path("samples.png"),
 ) -> None:
     """Draw samples from a trained model into one picture."""
@@ -152,7 +152,10 @@ def run_sampling(
     from linearizer_core.pretrained import load, uri_of
 
     images = load(uri_of(model)).sample(n, seed=seed, **{name: value for name, value in given.items() if value is not None})
-    save_grid(images, output)
+    try:
+        save_grid(images, output)
+    except OSError as error:
+        raise ConfigError(f"--output {output} cannot be written: {error.strerror}; choose another path") from error
     typer.echo(f"{n} samples: {output}")
 
 

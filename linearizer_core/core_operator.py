@@ -8,9 +8,9 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from linearizer_core.condition import Condition
-from linearizer_core.errors import ConditionError, ShapeMismatchError, UnknownSolverError
+from linearizer_core.errors import ConditionError, ConfigError, ShapeMismatchError, UnknownSolverError
 from linearizer_core.operators import LinearOperator
-from linearizer_core.operators.flow import SOLVERS, collapse, integrate, velocity_operator
+from linearizer_core.operators.flow import SOLVERS, collapse, grid_times, integrate, velocity_operator
 
 
 class CoreOperator(nn.Module, ABC):
@@ -39,7 +39,7 @@ class TimeDependentCore(CoreOperator):
     flow matching).
 
     Note to implementers. Implement `at` and `predict`; they must agree: ``predict(z, t)[i] == at(t[i])(z[i])``. A core that has
-    an exact or a regular propagator adds its solver's name to ``solvers`` and overrides `step`.
+    an exact or a regular propagator adds its solver's name to ``solvers`` and overrides `propagator` and `integrate`.
     """
 
     solvers: ClassVar[tuple[str, ...]] = tuple(SOLVERS)
@@ -61,7 +61,7 @@ class TimeDependentCore(CoreOperator):
     def operator(self, condition: Condition | None = None) -> LinearOperator:
         if condition is None or "time" not in condition or condition["time"].numel() != 1:
             raise ConditionError(f"{type(self).__name__} depends on time; pass Condition(time=torch.tensor([t])) with one t in [0, 1], or call at(t)")
-        return self.at(float(condition["time"]))
+        return self.at(condition["time"].item())
 
     def velocity_at(self, t: float) -> LinearOperator:
         """The operator of the velocity, ``(A_t - I)/(1 - t)``, for t < 1."""
@@ -75,19 +75,25 @@ class TimeDependentCore(CoreOperator):
 
         Raises:
             UnknownSolverError: for a solver that this core does not offer.
+            ConfigError: for a grid that is not an increasing sequence of at least two times in [0, 1].
             NoTerminalLimitError: for a grid on which the solver would evaluate the velocity at t = 1.
         """
-        self._check_solver(solver)
+        self.check_flow(grid, solver)
         return collapse(self.velocity_at, grid, solver, rtol=rtol)
 
     def integrate(self, z: Tensor, grid: Tensor, solver: str = "euler") -> Tensor:
         """Run the loop that `propagator` collapses: one solver step after another on ``z`` of shape ``(..., D)``."""
-        self._check_solver(solver)
+        self.check_flow(grid, solver)
         return integrate(self.velocity_at, z, grid, solver)
 
-    def _check_solver(self, solver: str) -> None:
+    def check_flow(self, grid: Tensor, solver: str) -> list[float]:
+        """The times of ``grid``; raise unless they increase within [0, 1] and the core offers ``solver``."""
         if solver not in self.solvers:
             raise UnknownSolverError(f"{type(self).__name__} has no solver {solver!r}; it offers: {', '.join(self.solvers)}")
+        times = grid_times(grid)
+        if times[0] < 0 or times[-1] > 1:
+            raise ConfigError(f"{type(self).__name__}: the time grid runs from {times[0]:g} to {times[-1]:g}, expected times in [0, 1]; uniform_grid makes one")
+        return times
 
     def check_batch(self, z: Tensor, t: Tensor) -> None:
         """Raise `ShapeMismatchError` unless ``z`` is ``(B, D)`` and ``t`` ``(B,)``."""

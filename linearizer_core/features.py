@@ -16,6 +16,8 @@ from linearizer_core.data import Batch, Splits, stack
 from linearizer_core.errors import DataError
 
 _SEED = 0
+_RECIPE = 1
+"""Part of the name of cached weights: raise it when the network or its training changes."""
 _BATCH = 128
 _STEPS = 1404  # three epochs of 60,000 images
 
@@ -38,14 +40,15 @@ class ClassifierFeatures:
         info = splits.info
         if not info.classes or len(info.shape) != 3:
             raise DataError(
-                f"classifier features need labelled images, {info.name!r} has shape {info.shape} and {info.classes} classes; use timm features instead"
+                f"classifier features need labelled images, {info.name!r} has shape {info.shape} and {info.classes} classes; "
+                "give metrics.frechet_distance features of your own"
             )
         train, validation, test = stack(splits.train), stack(splits.validation), stack(splits.test)
         data = {key: torch.cat([train[key], validation[key]]) for key in ("x", "label")}
         with torch.random.fork_rng(devices=[]):  # the caller's random numbers are not ours to use up
             self._network = _Classifier(info.shape, info.classes)
         self.name = f"{info.name}-classifier-{self._network.features}"
-        path = _cache_folder(cache) / "features" / f"{self.name}-{_digest(data)}.safetensors"
+        path = _cache_folder(cache) / "features" / f"{self.name}-{_RECIPE}-{_digest(data)}.safetensors"
         if not self._restore(path):
             _make_folder(path.parent)
             _train(self._network, data)

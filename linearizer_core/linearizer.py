@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from linearizer_core.errors import NotEndomorphismError, ShapeMismatchError, SpaceMismatchError
-from linearizer_core.operators import SVD, LinearOperator, ScaledIdentity
+from linearizer_core.operators import SVD, Dense, LinearOperator, ScaledIdentity
 from linearizer_core.space import InducedSpace, Invertible
 
 
@@ -24,7 +24,7 @@ class Linearizer:
 
     Args:
         gx: the bijection (or induced space) of the domain.
-        operator: A, of shape ``(dim of gy, dim of gx)``.
+        operator: A, of shape ``(dim of gy, dim of gx)``; a matrix becomes a `Dense` operator.
         gy: the bijection (or induced space) of the codomain; gx when left out.
 
     Raises:
@@ -33,8 +33,7 @@ class Linearizer:
     Example:
         >>> import torch
         >>> from linearizer_core.bijections import Identity
-        >>> from linearizer_core.operators import Dense
-        >>> f = Linearizer(Identity((2,)), Dense(torch.tensor([[0.0, 1.0], [1.0, 0.0]])))
+        >>> f = Linearizer(Identity((2,)), torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
         >>> f(torch.tensor([[1.0, 2.0]]))
         tensor([[2., 1.]])
         >>> (f @ f)(torch.tensor([[1.0, 2.0]]))
@@ -43,9 +42,10 @@ class Linearizer:
 
     __slots__ = ("codomain", "domain", "operator")
 
-    def __init__(self, gx: Invertible | InducedSpace, operator: LinearOperator, gy: Invertible | InducedSpace | None = None) -> None:
+    def __init__(self, gx: Invertible | InducedSpace, operator: LinearOperator | Tensor, gy: Invertible | InducedSpace | None = None) -> None:
         self.domain = _space(gx)
-        self.operator = operator
+        operator = Dense(operator) if isinstance(operator, Tensor) else operator
+        self.operator: LinearOperator = operator
         self.codomain = self.domain if gy is None else _space(gy)
         if operator.shape != (self.codomain.dim, self.domain.dim):
             raise ShapeMismatchError(

@@ -147,7 +147,8 @@ def _candidates() -> Iterator[PluginStatus]:
             if _SECTION.search(distribution.read_text("entry_points.txt") or ""):
                 first.setdefault(canonicalize_name(distribution.metadata["Name"]), distribution)
     for name, distribution in sorted(first.items(), key=lambda item: (item[0] != HOST, item[0])):
-        status = PluginStatus(name=name, distribution=name, version=distribution.version, module="", state="loaded")
+        version = distribution.version if "Version" in distribution.metadata else "unknown"
+        status = PluginStatus(name=name, distribution=name, version=version, module="", state="loaded")
         try:
             points = sorted(distribution.entry_points.select(group=GROUP))
             unmet = _unmet_requirement(distribution)

@@ -16,7 +16,18 @@ import torch
 from torch import Tensor
 
 from linearizer_core import plugins
-from linearizer_core.artifact import ArtifactConfig, PluginOrigin, load_weights, read_config, read_json, require_replaceable, save_weights, swap
+from linearizer_core.artifact import (
+    ArtifactConfig,
+    PluginOrigin,
+    check_digests,
+    digests,
+    load_weights,
+    read_config,
+    read_json,
+    require_replaceable,
+    save_weights,
+    swap,
+)
 from linearizer_core.card import render_card
 from linearizer_core.condition import Condition
 from linearizer_core.config import Component, ModelConfig
@@ -98,13 +109,13 @@ class Pretrained:
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            config = self.config.model_copy(update={"plugins": _origins(self.config.model)})
-            write_json(staging / "config.json", config.model_dump(mode="json"))
-            write_json(staging / "metrics.json", dict(self.metrics))
-            write_text(staging / "README.md", render_card(config, self.metrics))
             save_weights(self.model, staging / "model.safetensors")
             if self.operator is not None:
                 save_operator(staging / "operator.safetensors", self.operator)
+            config = self.config.model_copy(update={"plugins": _origins(self.config.model), "sha256": digests(staging)})
+            write_json(staging / "config.json", config.model_dump(mode="json"))
+            write_json(staging / "metrics.json", dict(self.metrics))
+            write_text(staging / "README.md", render_card(config, self.metrics))
             staging.chmod(0o755)
             swap(staging, folder)
         finally:
@@ -126,25 +137,35 @@ class Pretrained:
         except PluginError as error:
             origins = ", ".join(f"{origin.component} from {origin.distribution} {origin.version}" for origin in config.plugins)
             raise type(error)(f"{folder} was saved with {origins or 'unknown plugins'}: {error}") from error
-        except LinearizerError as error:
-            raise ArtifactError(f"{folder}/config.json describes a model that cannot be built: {error}") from error
+        # An edited number may also be one that torch cannot allocate, or a seed it cannot take.
+        except (LinearizerError, RuntimeError, ValueError) as error:
+            raise ArtifactError(f"{folder}/config.json describes a model that cannot be built: {error}; restore the file") from error
         load_weights(model, folder / "model.safetensors")
         stored = folder / "operator.safetensors"
         operator = load_operator(stored).to(device=device) if stored.exists() else None
         if operator is not None and operator.shape != model.core.shape:
             raise ArtifactError(f"{stored} has shape {operator.shape}, the model needs {model.core.shape}; it belongs to another model")
+        check_digests(folder, config)
         return cls(task, model.to(device).eval(), config, read_json(folder / "metrics.json"), operator)
 
 
 def load(uri: str, *, device: torch.device | str = "cpu") -> Pretrained:
-    """Load a pretrained linearizer: ``local-dir:PATH``, a folder saved by `Pretrained.save_pretrained`, or a run folder that holds one.
+    """Load a pretrained linearizer: the name of one that a plugin ships, or ``local-dir:PATH``, a folder saved by `Pretrained.save_pretrained` or a run folder.
 
     Raises:
-        ArtifactError: for a bare path, another scheme, or a folder that cannot be loaded.
+        ArtifactError: for a name that is not registered, a bare path, another scheme, or a folder that cannot be loaded.
+        TargetError: when the plugin of a registered name lacks its folder.
     """
-    if not uri.startswith(LOCAL_PREFIX):
-        raise ArtifactError(f"{uri!r}: write {LOCAL_PREFIX}PATH for a folder on this machine; {HUB_PREFIX}org/name is not offered yet")
-    return Pretrained.from_pretrained(artifact_folder(Path(uri.removeprefix(LOCAL_PREFIX))), device=device)
+    if uri.startswith(LOCAL_PREFIX):
+        folder = artifact_folder(Path(uri.removeprefix(LOCAL_PREFIX)))
+    elif uri in plugins.specs("pretrained"):
+        folder = plugins.find("pretrained", uri).folder()
+    else:
+        raise ArtifactError(
+            f"{uri!r}: write {LOCAL_PREFIX}PATH for a folder that exists on this machine, or a name from `linearizer list pretrained`; "
+            f"{HUB_PREFIX}org/name is not offered yet"
+        )
+    return Pretrained.from_pretrained(folder, device=device)
 
 
 def uri_of(text: str) -> str:

@@ -92,6 +92,7 @@ def test_eval_measures_the_saved_model_again(work: Path) -> None:
         (["sample", "runs/nowhere"], "local-dir:"),
         (["sample", "runs/quickstart", "--label", "12"], "label = 12"),
         (["sample", "runs/quickstart", "-o", "grid.gif"], ".png"),
+        (["sample", "runs/quickstart", "--n", "1", "-o", "runs/quickstart/config.toml/grid.png"], "cannot be written"),
         (["sample", "runs/quickstart", "--steps", "5", "--solver", "rk5"], "rk5"),
         (["eval", "runs"], "config.toml"),
         (["eval", "runs/quickstart", "task.evaluation.samples=7"], "only data.*"),

@@ -25,10 +25,11 @@ from linearizer_core.cli import app
 from linearizer_core.config import OptimizerConfig, StageConfig, TrainingConfig
 from linearizer_core.config_file import load_config
 from linearizer_core.plugins import State
+from linearizer_flow.evaluation import NOTES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = sorted(DOCS.rglob("*.md"))
+PAGES = sorted(page for page in DOCS.rglob("*.md") if page.parent != DOCS / "assets")
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("linearizer_"))
 
 NEEDS_MORE = {
@@ -197,6 +198,12 @@ def test_every_dataset_is_told() -> None:
     assert built_in("dataset") <= set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
 
 
+@pytest.mark.parametrize("page", [ROOT / "README.md", *PAGES], ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_metric_that_is_named_is_measured(page: Path) -> None:
+    named = re.findall(r"`((?:one_step_vs|invertibility|superposition|idempotency|inversion|frechet)_\w+)`", page.read_text(encoding="utf-8"))
+    assert set(named) - {"frechet_distance"} <= NOTES.keys()
+
+
 @pytest.mark.parametrize(("model", "prefix"), [(TrainingConfig, ""), (StageConfig, ""), (OptimizerConfig, "optimizer.")])
 def test_every_option_of_a_run_is_told(model: type[BaseModel], prefix: str) -> None:
     page = (DOCS / "training.md").read_text(encoding="utf-8")
@@ -275,5 +282,5 @@ def test_make_targets_and_files_in_papers_exist(paper: str) -> None:
 
 def test_sources_are_ascii() -> None:
     papers = [ROOT / name for name in ("CONTRIBUTING.md", "CITATION.cff", "CHANGELOG.md", "mkdocs.yml")]
-    for path in [*papers, *PAGES, *(DOCS / "assets").iterdir()]:
+    for path in [*papers, *PAGES, *(path for path in (DOCS / "assets").iterdir() if path.suffix != ".png")]:
         assert path.read_text(encoding="utf-8").isascii(), path

@@ -119,7 +119,7 @@ def test_larger_images_have_features_of_their_own(tmp_path: Path, monkeypatch: p
 @pytest.mark.parametrize(("shape", "classes"), [((1, 8, 8), 0), ((64,), 10)])
 def test_data_without_labels_or_pixels_are_refused(splits: Splits, shape: tuple[int, ...], classes: int) -> None:
     info = DataInfo(name="strange", shape=shape, classes=classes)
-    with pytest.raises(DataError, match=rf"need labelled images, 'strange' has shape .* and {classes} classes; use timm"):
+    with pytest.raises(DataError, match=rf"'strange' has shape .* and {classes} classes; give metrics.frechet_distance features of your own"):
         ClassifierFeatures(Splits(info=info, train=splits.train, validation=splits.validation, test=splits.test))
 
 

@@ -8,6 +8,7 @@ import os
 import pickle
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from linearizer_core import plugins
-from linearizer_core import pretrained as pretrained_module
+from linearizer_core import artifact, plugins
 from linearizer_core.artifact import ArtifactConfig
 from linearizer_core.card import render_card
 from linearizer_core.condition import Condition
@@ -27,6 +27,7 @@ from linearizer_core.errors import ArtifactError, ConfigError, UnknownNameError
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import Diagonal, Mask, save_operator
 from linearizer_core.pretrained import Pretrained, artifact_folder, build_model, load
+from linearizer_core.specs import PretrainedSpec
 from linearizer_core.task import BuildContext
 from linearizer_flow.task import FlowTask
 
@@ -89,7 +90,7 @@ def test_the_same_bits_come_back(tmp_path: Path) -> None:
     assert isinstance(restored.operator, Mask)
     assert torch.equal(restored.operator.mask, original.operator.mask)  # type: ignore[union-attr]
     assert restored.metrics == {"psnr": 31.5, "nested": {"a": [1, 2]}, "floor": "inf"}
-    assert restored.config.model_copy(update={"plugins": ()}) == original.config
+    assert restored.config.model_copy(update={"plugins": (), "sha256": {}}) == original.config
     assert not restored.model.training
     for options in ({}, {"label": 2}, {"steps": 5}, {"steps": 5, "solver": "rk4", "temperature": 0.5}):
         assert torch.equal(restored.sample(3, seed=4, **options), original.sample(3, seed=4, **options))
@@ -109,8 +110,11 @@ def test_the_same_samples_come_back_from_learned_cores(tmp_path: Path, core: str
 
 def test_a_second_generation_is_the_same_folder(folder: Path, tmp_path: Path) -> None:
     again = Pretrained.from_pretrained(folder).save_pretrained(tmp_path / "again")
-    for name in FILES - {"operator.safetensors"}:  # whose metadata come in any order
+    for name in FILES - {"config.json", "operator.safetensors"}:
         assert (again / name).read_bytes() == (folder / name).read_bytes()
+    for config in (again / "config.json", folder / "config.json"):  # the metadata of the operator come in any order
+        edit(config, lambda values: values["sha256"].pop("operator.safetensors"))
+    assert (again / "config.json").read_bytes() == (folder / "config.json").read_bytes()
     assert torch.equal(load_file(again / "operator.safetensors")["mask"], load_file(folder / "operator.safetensors")["mask"])
 
 
@@ -169,9 +173,17 @@ def test_load_by_uri(folder: Path, tmp_path: Path) -> None:
     assert artifact_folder(run / "model") == run / "model"
     expected = load(f"local-dir:{run / 'model'}").sample(1)
     assert torch.equal(load(f"local-dir:{run}").sample(1), expected)
-    for uri in (str(run), "flow.mnist", "hf-hub:someone/flow"):
+    for uri in (str(run), "flow.nonesuch", "hf-hub:someone/flow"):
         with pytest.raises(ArtifactError, match=re.escape(f"{uri!r}: write local-dir:PATH")):
             load(uri)
+
+
+def test_load_by_the_name_that_a_plugin_registered(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = PretrainedSpec("flow.squares", location="fake_registry:flow.squares", summary="s")
+    monkeypatch.setattr(PretrainedSpec, "folder", lambda self: folder)
+    found = plugins._discover()
+    monkeypatch.setattr(plugins, "_discover", lambda: (replace(found[0], specs=(*found[0].specs, spec)), *found[1:]))
+    assert torch.equal(load("flow.squares").sample(1), load(f"local-dir:{folder}").sample(1))
 
 
 # --- overwriting ----------------------------------------------------------------------------------
@@ -217,7 +229,7 @@ def test_a_crash_while_writing_leaves_what_was_there(tmp_path: Path, monkeypatch
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(pretrained_module, "save_file", full)
+    monkeypatch.setattr(artifact, "save_file", full)
     with pytest.raises(OSError, match="no space left"):
         tiny(seed=1).save_pretrained(folder)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
@@ -267,6 +279,8 @@ def set_in(*path: str, to: object) -> Callable[[dict[str, Any]], object]:
         (set_in("colour", to="red"), r"config.json: colour: Extra inputs are not permitted.*restore it"),
         (set_in("data", "colour", to="red"), r"data.colour: Extra inputs"),
         (set_in("seed", to="many"), r"seed: .*valid integer"),
+        (set_in("seed", to=10**100), r"cannot be built: .*[Oo]verflow.*restore the file"),
+        (set_in("data", "classes", to=10**13), r"cannot be built: .*allocate.*restore the file"),
         (set_in("data", "shape", to=[1, -4, 4]), r"data.shape.1: .*greater than 0"),
         (set_in("data", "shape", to=[]), r"data.shape: .*at least 1 item"),
         (set_in("model", to=3), r"model: "),
@@ -384,6 +398,22 @@ def test_tensors_that_do_not_fit_are_refused(
     change(tensors, name)
     save_file(tensors, folder / "model.safetensors")
     with pytest.raises(ArtifactError, match=message.format(name=re.escape(name))):
+        Pretrained.from_pretrained(folder)
+
+
+def test_other_numbers_are_refused(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
+    name = next(name for name, tensor in sorted(tensors.items()) if tensor.dtype == torch.float32)
+    save_file({**tensors, name: tensors[name] + 1}, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(ArtifactError, match=r"model\.safetensors is not the file that was saved; fetch or save the artifact again"):
+        Pretrained.from_pretrained(folder)
+
+
+def test_another_or_no_operator_is_refused(folder: Path) -> None:
+    save_operator(folder / "operator.safetensors", Diagonal(torch.ones(16)))
+    with pytest.raises(ArtifactError, match=r"operator\.safetensors is not the file that was saved"):
+        Pretrained.from_pretrained(folder)
+    (folder / "operator.safetensors").unlink()
+    with pytest.raises(ArtifactError, match=r"operator\.safetensors is missing"):
         Pretrained.from_pretrained(folder)
 
 

@@ -17,7 +17,7 @@ from linearizer_core.operators.scaled_identity import ScaledIdentity
 from linearizer_core.operators.shared_subspace import SharedSubspace
 from linearizer_core.operators.solvers import SOLVERS, Solver, VelocityAt
 
-__all__ = ["SOLVERS", "VelocityAt", "collapse", "integrate", "uniform_grid", "velocity_operator"]
+__all__ = ["SOLVERS", "VelocityAt", "collapse", "grid_times", "integrate", "uniform_grid", "velocity_operator"]
 
 
 def uniform_grid(steps: int, stop: float | None = None) -> Tensor:
@@ -41,6 +41,18 @@ def uniform_grid(steps: int, stop: float | None = None) -> Tensor:
     if not 0 < stop <= 1:
         raise ConfigError(f"uniform_grid: stop is {stop}, expected a time in (0, 1]")
     return stop * (torch.arange(steps + 1, dtype=torch.float64) / steps)
+
+
+def grid_times(grid: Tensor) -> list[float]:
+    """The times of a grid, as numbers.
+
+    Raises:
+        ConfigError: for a grid that is not an increasing sequence of at least two times.
+    """
+    times: list[float] = grid.tolist() if grid.ndim == 1 else []
+    if len(times) < 2 or not all(start < stop for start, stop in pairwise(times)):
+        raise ConfigError(f"time grid of shape {tuple(grid.shape)}: expected at least two increasing times; uniform_grid makes one")
+    return times
 
 
 def velocity_operator(operator: LinearOperator, t: float) -> LinearOperator:
@@ -78,7 +90,7 @@ def collapse(velocity_at: VelocityAt, grid: Tensor, solver: str, *, rtol: float 
         >>> collapse(lambda t: decay, uniform_grid(64, stop=1.0), "rk4").values
         tensor([0.3679, 0.1353], dtype=torch.float64)
     """
-    method, times = _solver(solver), _times(grid)
+    method, times = _solver(solver), grid_times(grid)
     widen = _Widening()
     result: LinearOperator | None = None
     for start, stop in pairwise(times):
@@ -95,7 +107,7 @@ def integrate(velocity_at: VelocityAt, z: Tensor, grid: Tensor, solver: str) -> 
         UnknownSolverError: for a name that is not in `SOLVERS`.
         ConfigError: for a grid that is not an increasing sequence of at least two times.
     """
-    method, times = _solver(solver), _times(grid)
+    method, times = _solver(solver), grid_times(grid)
     for start, stop in pairwise(times):
         z = method.advance(lambda t: velocity_at(t).to(z.dtype), z, start, stop)  # noqa: B023 (called at once)
     return z
@@ -130,10 +142,3 @@ def _solver(name: str) -> Solver:
     if name not in SOLVERS:
         raise UnknownSolverError(f"unknown solver {name!r}, expected one of: {', '.join(SOLVERS)}")
     return SOLVERS[name]
-
-
-def _times(grid: Tensor) -> list[float]:
-    times: list[float] = grid.tolist() if grid.ndim == 1 else []
-    if len(times) < 2 or any(start >= stop for start, stop in pairwise(times)):
-        raise ConfigError(f"time grid of shape {tuple(grid.shape)}: expected at least two increasing times; uniform_grid makes one")
-    return times

@@ -24,7 +24,7 @@ class IdentityPlusLowRank(LinearOperator):
     real powers, singular values, pseudo-inverses.
 
     Raises:
-        ShapeMismatchError: when the factors differ in shape.
+        ShapeMismatchError: when the factors differ in shape, or ``scale`` is not a single number.
 
     Example:
         >>> import torch
@@ -39,9 +39,10 @@ class IdentityPlusLowRank(LinearOperator):
     fields: ClassVar[tuple[str, ...]] = ("scale", "left", "right")
 
     def __init__(self, scale: Scalar, left: Tensor, right: Tensor) -> None:
-        if left.ndim != 2 or left.shape != right.shape:
-            raise ShapeMismatchError(f"IdentityPlusLowRank: left {tuple(left.shape)} and right {tuple(right.shape)}, expected (D, k) twice")
         self.scale = torch.as_tensor(scale, dtype=left.dtype, device=left.device)
+        if left.ndim != 2 or left.shape != right.shape or self.scale.ndim:
+            given = ", ".join(str(tuple(tensor.shape)) for tensor in (self.scale, left, right))
+            raise ShapeMismatchError(f"IdentityPlusLowRank: scale, left and right have shapes {given}; expected (), (D, k), (D, k)")
         self.left = left
         self.right = right
 

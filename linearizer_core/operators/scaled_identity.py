@@ -7,7 +7,7 @@ from typing import ClassVar, Self, final
 import torch
 from torch import Tensor
 
-from linearizer_core.errors import SingularOperatorError
+from linearizer_core.errors import ShapeMismatchError, SingularOperatorError
 from linearizer_core.operators.base import SVD, LinearOperator, Scalar
 from linearizer_core.operators.matrix_functions import elementwise_power, reciprocal_above
 
@@ -15,6 +15,9 @@ from linearizer_core.operators.matrix_functions import elementwise_power, recipr
 @final
 class ScaledIdentity(LinearOperator):
     r""":math:`c I` on ``dim`` dimensions; neutral among all kinds where c is 1 (products) or 0 (sums).
+
+    Raises:
+        ShapeMismatchError: when ``scale`` is not a single number, or ``dim`` is negative.
 
     Example:
         >>> import torch
@@ -31,6 +34,8 @@ class ScaledIdentity(LinearOperator):
             dtype = scale.dtype if isinstance(scale, Tensor) else torch.get_default_dtype()
         self.scale = torch.as_tensor(scale, dtype=dtype, device=device)
         self.dim = int(dim)
+        if self.scale.ndim or self.dim < 0:
+            raise ShapeMismatchError(f"ScaledIdentity: scale of shape {tuple(self.scale.shape)} on {self.dim} dimensions; expected a number, and at least 0")
 
     @property
     def shape(self) -> tuple[int, int]:

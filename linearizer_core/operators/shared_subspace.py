@@ -45,10 +45,12 @@ class SharedSubspace(LinearOperator):
 
     def __init__(self, scale: Scalar, left: Tensor, core: Tensor, right: Tensor, gram: Tensor | None = None) -> None:
         size = left.shape[1] if left.ndim == 2 else -1
-        if left.shape != right.shape or core.shape != (size, size) or (gram is not None and gram.shape != core.shape):
-            given = ", ".join(str(tuple(tensor.shape)) for tensor in (left, core, right, gram) if tensor is not None)
-            raise ShapeMismatchError(f"SharedSubspace: left, core, right (and gram) have shapes {given}; expected (D, R), (R, R), (D, R) (and (R, R))")
         self.scale = torch.as_tensor(scale, dtype=core.dtype, device=core.device)
+        if left.shape != right.shape or core.shape != (size, size) or self.scale.ndim or (gram is not None and gram.shape != core.shape):
+            given = ", ".join(str(tuple(tensor.shape)) for tensor in (self.scale, left, core, right, gram) if tensor is not None)
+            raise ShapeMismatchError(
+                f"SharedSubspace: scale, left, core, right (and gram) have shapes {given}; expected (), (D, R), (R, R), (D, R) (and (R, R))"
+            )
         self.left = left
         self.core = core
         self.right = right

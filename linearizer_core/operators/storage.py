@@ -8,7 +8,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
-from linearizer_core.errors import ArtifactError, ShapeMismatchError
+from linearizer_core.errors import ArtifactError
 from linearizer_core.operators.base import LinearOperator
 from linearizer_core.operators.kinds import kind_named
 
@@ -54,5 +54,5 @@ def load_operator(path: str | os.PathLike[str]) -> LinearOperator:
         raise ArtifactError(f"operator file {os.fspath(path)}: metadata {metadata}, expected format {FORMAT} and a kind; update linearizer if it is newer")
     try:
         return kind_named(metadata["kind"]).from_tensors(tensors)
-    except ShapeMismatchError as error:
-        raise ArtifactError(f"operator file {os.fspath(path)}: {error}; the file was edited") from error
+    except (ValueError, RuntimeError) as error:
+        raise ArtifactError(f"operator file {os.fspath(path)}: {error}; the file was edited, write it again") from error

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from linearizer_core.artifact import ArtifactConfig
+from linearizer_core.artifact import ArtifactConfig, read_json
 from linearizer_core.config import RunConfig
 from linearizer_core.config_file import load_config
 from linearizer_core.data import Splits
@@ -48,7 +47,7 @@ def evaluate_run(output: Path, overrides: Sequence[str] = ()) -> Report:
 
     Raises:
         ConfigError: when the folder holds no run, or an override cannot be used.
-        ArtifactError: when its model is missing or damaged.
+        ArtifactError: when its model or run.json is missing or damaged.
         DataError: when its data are missing.
     """
     written = output / "config.toml"
@@ -60,4 +59,4 @@ def evaluate_run(output: Path, overrides: Sequence[str] = ()) -> Report:
     config = load_config(written, overrides)
     pretrained = Pretrained.from_pretrained(output / "model")
     splits = create_dataset(config.data.name, **config.data.options).load()
-    return measure(pretrained, splits, output, json.loads((output / "run.json").read_text(encoding="utf-8")))
+    return measure(pretrained, splits, output, read_json(output / "run.json"))

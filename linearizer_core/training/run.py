@@ -75,17 +75,25 @@ def train(config: RunConfig) -> RunSummary:
 
 
 def _check_output(config: RunConfig) -> None:
-    """Raise `ConfigError` when the output folder holds a run that this configuration would not continue."""
+    """Raise `ConfigError` when the output folder cannot be written, or holds a run that this configuration would not continue."""
     output = config.training.output
+    existing = next(path for path in (output, *output.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise ConfigError(f"training.output = {output} cannot be written: {existing} is not a folder one may write to; choose another training.output")
     written = output / "config.toml"
     if not written.exists():
         if (output / "checkpoints").exists():
             raise ConfigError(f"{output} holds checkpoints but no config.toml, so it cannot be told which run they belong to; choose another training.output")
         return
-    earlier, now = tomllib.loads(written.read_text(encoding="utf-8")), tomllib.loads(dump_config(config))
-    for key in FREE_KEYS:
-        earlier["training"].pop(key, None)
-        now["training"].pop(key, None)
+    try:
+        earlier = tomllib.loads(written.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ConfigError(
+            f"{written} is damaged ({error}), so it cannot be told which run it belongs to; restore it, or choose another training.output"
+        ) from error
+    now = tomllib.loads(dump_config(config))
+    for values in (earlier, now):
+        values["training"] = {key: value for key, value in values.get("training", {}).items() if key not in FREE_KEYS}
     if strange := differing_keys(earlier, now):
         raise ConfigError(f"{output} holds a run with another configuration: {strange}; choose another training.output, or restore these values to continue it")
 

@@ -52,5 +52,7 @@ def test_full_rank_factors_have_an_inverse_and_thin_ones_none() -> None:
 def test_shapes_are_checked() -> None:
     with pytest.raises(ShapeMismatchError, match=r"expected \(m, k\) and \(n, k\)"):
         LowRank(torch.ones(3, 1), torch.ones(3, 2))
-    with pytest.raises(ShapeMismatchError, match=r"expected \(D, k\) twice"):
+    with pytest.raises(ShapeMismatchError, match=r"shapes \(\), \(3, 1\), \(4, 1\); expected"):
         IdentityPlusLowRank(1.0, torch.ones(3, 1), torch.ones(4, 1))
+    with pytest.raises(ShapeMismatchError, match=r"shapes \(7,\), \(3, 1\), \(3, 1\); expected"):
+        IdentityPlusLowRank(torch.ones(7), torch.ones(3, 1), torch.ones(3, 1))

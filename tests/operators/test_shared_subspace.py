@@ -57,7 +57,7 @@ def test_singular_operators_have_no_inverse() -> None:
 
 
 def test_shapes_are_checked() -> None:
-    with pytest.raises(ShapeMismatchError, match=r"expected \(D, R\), \(R, R\)"):
+    with pytest.raises(ShapeMismatchError, match=r"expected \(\), \(D, R\), \(R, R\)"):
         SharedSubspace(1.0, torch.ones(4, 2), torch.ones(3, 3), torch.ones(4, 2))
 
 

@@ -64,6 +64,10 @@ GOOD = {"format": "1", "kind": "diagonal"}
         (VECTOR | {"more": torch.ones(1)}, GOOD, r"found tensors \['more', 'values'\]"),
         ({"values": torch.ones(2, 2)}, GOOD, "edited"),
         ({"scale": torch.ones(())}, {"format": "1", "kind": "scaled_identity"}, "found tensors"),
+        ({"scale": torch.ones(()), "dim": torch.tensor([1, 2])}, {"format": "1", "kind": "scaled_identity"}, "edited"),
+        ({"scale": torch.ones(()), "dim": torch.tensor(-3)}, {"format": "1", "kind": "scaled_identity"}, "on -3 dimensions"),
+        ({"scale": torch.ones(3), "dim": torch.tensor(3)}, {"format": "1", "kind": "scaled_identity"}, r"scale of shape \(3,\)"),
+        ({"0:product." * 2000 + "x": torch.ones(3)}, {"format": "1", "kind": "product"}, "edited"),
     ],
 )
 def test_edited_files_are_refused(tensors: dict[str, torch.Tensor], metadata: dict[str, str] | None, message: str, tmp_path: Path) -> None:

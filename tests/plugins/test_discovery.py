@@ -130,6 +130,15 @@ def test_unreadable_requirements(plugin_site, hook_source: HookSource) -> None:
     assert_state("acme", "failed", "InvalidRequirement", "reinstall acme")
 
 
+def test_metadata_without_a_version(plugin_site, hook_source: HookSource) -> None:
+    plugin_site.install("acme", hook_source("backbone", "wavy"))
+    metadata = plugin_site.folder / "acme-1.0.dist-info" / "METADATA"
+    metadata.write_text("Metadata-Version: 2.1\nName: acme\n")
+    plugins.reload()
+    (status,) = (status for status in plugins.statuses() if status.name == "acme")
+    assert (status.state, status.version) == ("loaded", "unknown")
+
+
 def test_leftovers_of_other_distributions_are_passed_over(plugin_site) -> None:
     plugin_site.install("acme", None, entry_points="[console_scripts]\nno equals sign\n")
     empty = plugin_site.folder / "leftover-1.0.dist-info"

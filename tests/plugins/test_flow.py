@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from linearizer_core.bijections import Identity
 from linearizer_core.config import Component, ModelConfig, TrainingConfig
-from linearizer_core.data import Batch, DataInfo, Splits, stack
+from linearizer_core.data import Batch, DataInfo, Splits, TensorTable, stack
 from linearizer_core.errors import ConfigError, DataError
 from linearizer_core.factory import create_dataset
 from linearizer_core.metrics import relative_error
@@ -210,6 +211,22 @@ def test_training_lowers_both_losses(splits: Splits, tmp_path: Path) -> None:
     assert losses[-1] < losses[0] - 1
 
 
+@pytest.mark.parametrize("step", [3, 6, 9])
+def test_resume_gives_the_bits_of_the_uninterrupted_run(step: int, splits: Splits, tmp_path: Path) -> None:
+    def run(folder: Path) -> LinearizerModel:
+        task, model = latent_prior("cluster", steps=6)
+        fit(task, model, splits, TrainingConfig(output=folder, mixed_precision="bf16", checkpoint_every=1, keep_checkpoints=99))
+        return model
+
+    whole = run(tmp_path / "whole").state_dict()
+    shutil.copytree(tmp_path / "whole", tmp_path / "parts")
+    for folder in (tmp_path / "parts" / "checkpoints").glob("0*"):
+        if int(folder.name) > step:
+            shutil.rmtree(folder)
+    resumed = run(tmp_path / "parts").state_dict()
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
 # --- sampling --------------------------------------------------------------------------------------
 
 
@@ -320,6 +337,21 @@ def test_report_of_the_published_recipe(core: str, splits: Splits, tmp_path: Pat
     assert "idempotency_max_abs_err" not in metrics
 
 
+@pytest.mark.parametrize("classes", [0, 2])
+def test_report_of_vectors_has_neither_pictures_nor_what_belongs_to_images(classes: int, tmp_path: Path) -> None:
+    table = TensorTable(x=torch.randn(40, 6, generator=seeded()), **({"label": torch.arange(40) % 2} if classes else {}))
+    info = DataInfo(name="points", shape=(6,), classes=classes)
+    prior = {"backbone": {"name": "coupling", "dense": {"couplings": 2, "width": 8}}}
+    task = Component(name="flow", latent_prior={"condition": "label" if classes else "none", "prior": prior})
+    config = ModelConfig(task=task, backbone=Component(name="coupling", dense={"couplings": 2, "width": 8}), core=Component(name="gaussian", rank=3))
+    made, model = build_model(config, info)
+    report = made.evaluate(model.eval(), Splits(info, table, table, table), tmp_path)
+    assert report.metrics["one_step_vs_loop_rel_err_rk4"] < 1e-5
+    assert not any(name.startswith(("frechet", "inversion")) for name in report.metrics)
+    assert report.figures == ()
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The classifier of the Frechet distance is trained once for this module."""
@@ -366,6 +398,15 @@ def test_perceptual_weights_that_do_not_fit_are_refused(weights: Path, tmp_path:
         PerceptualDistance(PerceptualConfig(model="resnet10x", weights=weights))
     with pytest.raises(ConfigError, match="feature maps"):
         PerceptualDistance(PerceptualConfig(model="resnet10t", weights=weights, layers=9))
+
+
+def test_weights_that_cannot_be_fetched_name_the_local_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise FileNotFoundError("an error happened while trying to locate the file on the Hub")
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(DataError, match=r"locate the file on the Hub; .*set perceptual.weights to a safetensors file"):
+        PerceptualDistance(PerceptualConfig(model="resnet10t"))
 
 
 def test_perceptual_term_enters_both_recipes(weights: Path, splits: Splits) -> None:

@@ -351,3 +351,13 @@ def test_every_spec_loads_a_core_with_its_configuration() -> None:
         operator = core.at(0.5) if isinstance(core, TimeDependentCore) else core.operator()
         assert isinstance(operator, LinearOperator)
         assert operator(torch.ones(6)).shape == (6,)
+
+
+@pytest.mark.parametrize("grid", [[], [0.5], [0.5, 0.2], [1.0, 1.0], [0.0, 1.5], [-0.5, 0.5], [0.0, math.nan]])
+@pytest.mark.parametrize(("name", "solver"), CASES)
+def test_grids_that_are_none_are_refused_by_every_solver(name: str, solver: str, grid: list[float]) -> None:
+    core, times = make(name), torch.tensor(grid, dtype=torch.float64)
+    with pytest.raises(ConfigError, match="uniform_grid makes one"):
+        core.propagator(times, solver)
+    with pytest.raises(ConfigError, match="uniform_grid makes one"):
+        core.integrate(torch.ones(2, DIM, dtype=torch.float64), times, solver)

@@ -91,6 +91,21 @@ def test_another_configuration_is_refused_with_its_keys(tmp_path: Path, touched:
     assert touched == []
 
 
+def test_a_damaged_record_of_the_run_is_refused(tmp_path: Path, touched: list[str]) -> None:
+    (tmp_path / "config.toml").write_text("[training\n")
+    with pytest.raises(ConfigError, match=r"config\.toml is damaged .*choose another training.output"):
+        train(config(tmp_path))
+    assert touched == []
+
+
+def test_an_output_that_cannot_be_a_folder_is_refused(tmp_path: Path, touched: list[str]) -> None:
+    (tmp_path / "file").touch()
+    for output in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(ConfigError, match=r"cannot be written: .*file is not a folder"):
+            train(config(output))
+    assert touched == []
+
+
 def test_checkpoints_of_unknown_origin_are_refused(tmp_path: Path, touched: list[str]) -> None:
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(ConfigError, match=r"no config\.toml"):

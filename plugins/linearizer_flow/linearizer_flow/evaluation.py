@@ -19,6 +19,7 @@ from linearizer_core.metrics import frechet_distance, max_abs_error, psnr, relat
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
 from linearizer_core.operators.flow import uniform_grid
+from linearizer_core.pictures import is_image
 from linearizer_core.space import InducedSpace
 from linearizer_core.task import Report
 from linearizer_flow.config import FlowConfig, SampleOptions
@@ -63,7 +64,7 @@ NOTES = {
 
 @torch.no_grad()
 def evaluate(model: LinearizerModel, config: FlowConfig, splits: Splits, folder: Path) -> Report:
-    """Measure exactness, invertibility, sample quality and time; draw samples, interpolations and inversions."""
+    """Measure exactness, invertibility and time; of images also sample quality and inversion, with pictures of samples, interpolations and inversions."""
     folder.mkdir(parents=True, exist_ok=True)
     device, dtype = next(model.parameters()).device, next(model.parameters()).dtype
     test = {name: tensor.to(device) for name, tensor in stack(splits.test).items()}
@@ -75,6 +76,9 @@ def evaluate(model: LinearizerModel, config: FlowConfig, splits: Splits, folder:
     metrics |= probe.collapse_against_loop()
     metrics |= _exactness(model, operator, test, probe)
     metrics |= _times(model, operator, config, probe)
+    if not is_image(splits.info.shape):
+        return Report(metrics, notes=NOTES)
+
     back, inverted, metrics["inversion_psnr_db"] = _invert(model, operator, test)
     invertible = flow_core(model).propagator(uniform_grid(steps), "euler").to(dtype)
     metrics["inversion_psnr_db_invertible"] = _invert(model, invertible, test)[2]

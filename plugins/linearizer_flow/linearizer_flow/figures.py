@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.utils import make_grid
 
@@ -40,7 +42,7 @@ def save_strips(path: Path, title: str, groups: Sequence[Sequence[tuple[str, Ten
     _finish(figure, path, title)
 
 
-def _strip(axis: Axes, heading: str, picture: object) -> None:
+def _strip(axis: Axes, heading: str, picture: NDArray[Any]) -> None:
     axis.imshow(picture, interpolation="nearest")
     axis.set_ylabel(heading, fontsize=9, color=_MUTED, rotation=0, ha="right", va="center", labelpad=8)
     axis.set_xticks([])
@@ -48,11 +50,12 @@ def _strip(axis: Axes, heading: str, picture: object) -> None:
     axis.set_frame_on(False)
 
 
-def _picture(images: Tensor, columns: int) -> object:
+def _picture(images: Tensor, columns: int) -> NDArray[Any]:
     # Small images are enlarged first: the gaps between them then stay thin.
     factor = max(1, round(64 / images.shape[-1]))
     large = images.detach().float().cpu().clamp(0, 1).repeat_interleave(factor, -1).repeat_interleave(factor, -2)
-    return make_grid(large, nrow=columns, padding=3, pad_value=1.0).permute(1, 2, 0).numpy()
+    picture: NDArray[Any] = make_grid(large, nrow=columns, padding=3, pad_value=1.0).permute(1, 2, 0).numpy()
+    return picture
 
 
 def _finish(figure: Figure, path: Path, title: str) -> None:

@@ -26,7 +26,7 @@ class PerceptualDistance(nn.Module):
 
     Raises:
         ConfigError: when timm has no such model, or it gives fewer feature maps than ``config.layers``.
-        DataError: when the weights cannot be read or do not fit the model.
+        DataError: when the weights cannot be fetched or read, or do not fit the model.
     """
 
     def __init__(self, config: PerceptualConfig) -> None:
@@ -35,7 +35,13 @@ class PerceptualDistance(nn.Module):
 
         if not timm.is_model(config.model):
             raise ConfigError(f"timm has no model {config.model!r}; timm.list_models() names them all")
-        features = timm.create_model(config.model, pretrained=config.weights is None, features_only=True)
+        try:
+            features = timm.create_model(config.model, pretrained=config.weights is None, features_only=True)
+        except (OSError, RuntimeError, ValueError) as error:  # no network, no pretrained weights, or a kind of model without feature maps
+            raise DataError(
+                f"perceptual.model = {config.model!r} cannot be made: {error}; with network access its weights come from the Hub, without it set "
+                "perceptual.weights to a safetensors file"
+            ) from error
         if config.weights is not None:
             _load(features, config)
         available = len(cast(Any, features.feature_info).channels())

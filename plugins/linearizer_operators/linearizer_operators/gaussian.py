@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from linearizer_core.core_operator import TimeDependentCore
-from linearizer_core.errors import ConfigError, DataError, NoTerminalLimitError
+from linearizer_core.errors import ConfigError, DataError, NoTerminalLimitError, NotInitializedError
 from linearizer_core.operators import Diagonal, LinearOperator, Mask, SharedSubspace
 from linearizer_core.operators.flow import SOLVERS
 from linearizer_operators.config import GaussianConfig
@@ -27,6 +27,7 @@ class GaussianCore(TimeDependentCore):
 
     Raises:
         ShapeMismatchError: for a shape that is not square, or smaller than the rank.
+        NotInitializedError: when a core with basis "principal" is used before `fit`.
 
     Example:
         >>> import torch
@@ -40,6 +41,7 @@ class GaussianCore(TimeDependentCore):
     basis: Tensor
     variance: Tensor
     tail_variance: Tensor
+    fitted: Tensor
 
     def __init__(self, shape: tuple[int, int], config: GaussianConfig, conditions: dict[str, int] | None = None) -> None:
         super().__init__(square_dim(type(self).__name__, shape, config.rank))
@@ -47,6 +49,7 @@ class GaussianCore(TimeDependentCore):
         self.leading_rank = config.rank if config.basis == "leading" else None
         if self.leading_rank is None:
             self.register_buffer("basis", torch.eye(self.dim, config.rank))
+        self.register_buffer("fitted", torch.tensor(self.leading_rank is not None))
         self.register_buffer("variance", torch.ones(config.rank))
         self.register_buffer("tail_variance", torch.zeros(()))
 
@@ -73,6 +76,7 @@ class GaussianCore(TimeDependentCore):
         self.basis.copy_(basis[:, : self.rank])
         self.variance.copy_(variances[: self.rank].clamp(min=0))
         self.tail_variance.copy_(variances[self.rank :].clamp(min=0).sum() / max(1, self.dim - self.rank))
+        self.fitted.fill_(True)
 
     def at(self, t: float) -> LinearOperator:
         return self._operator(*(_end_point(t, moment) for moment in self._moments()), dtype=self.variance.dtype)
@@ -104,12 +108,13 @@ class GaussianCore(TimeDependentCore):
     def propagator(self, grid: Tensor, solver: str = "euler", *, rtol: float = 1e-12) -> LinearOperator:
         if solver != "exact":
             return super().propagator(grid, solver, rtol=rtol)
-        return self._exact(float(grid[0]), float(grid[-1]))
+        times = self.check_flow(grid, solver)
+        return self._exact(times[0], times[-1])
 
     def integrate(self, z: Tensor, grid: Tensor, solver: str = "euler") -> Tensor:
         if solver != "exact":
             return super().integrate(z, grid, solver)
-        for start, stop in pairwise(grid.tolist()):
+        for start, stop in pairwise(self.check_flow(grid, solver)):
             z = self._exact(start, stop).to(z.dtype)(z)
         return z
 
@@ -120,6 +125,8 @@ class GaussianCore(TimeDependentCore):
         return self._operator(*((_second_moment(stop, moment) / _second_moment(start, moment)).sqrt() for moment in self._moments()), dtype=torch.float64)
 
     def _moments(self) -> tuple[Tensor, Tensor]:
+        if not self.fitted:
+            raise NotInitializedError("GaussianCore: basis is 'principal' and nothing was fitted yet; call fit(latents) first, or set basis = 'leading'")
         return self.variance.double(), self.tail_variance.double()
 
     def _operator(self, inside: Tensor, outside: Tensor, *, dtype: torch.dtype) -> LinearOperator:

@@ -64,20 +64,19 @@ class SharedSubspaceCore(TimeDependentCore):
 
     @torch.no_grad()
     def propagator(self, grid: Tensor, solver: str = "euler", *, rtol: float = 1e-12) -> LinearOperator:
-        self._check_solver(solver)
+        times = self.check_flow(grid, solver)
         if solver != "magnus4":
             return collapse(self._velocity(), grid, solver, rtol=rtol)
-        times = grid.tolist()
         flow = torch.eye(self.rank, dtype=torch.float64, device=self.left.device)
         for start, stop in pairwise(times):
             flow = self._flow_inside(start, stop) @ flow
         return self._assemble((1 - times[-1]) / (1 - times[0]), flow, torch.float64)
 
     def integrate(self, z: Tensor, grid: Tensor, solver: str = "euler") -> Tensor:
-        self._check_solver(solver)
+        times = self.check_flow(grid, solver)
         if solver != "magnus4":
             return integrate(self._velocity(), z, grid, solver)
-        for start, stop in pairwise(grid.tolist()):
+        for start, stop in pairwise(times):
             z = self._assemble((1 - stop) / (1 - start), self._flow_inside(start, stop), z.dtype)(z)
         return z
 
