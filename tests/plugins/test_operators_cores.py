@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from linearizer_core.condition import Condition
 from linearizer_core.core_operator import CoreOperator, TimeDependentCore
-from linearizer_core.errors import ConditionError, ConfigError, DataError, NoTerminalLimitError, ShapeMismatchError, UnknownSolverError
+from linearizer_core.errors import ConditionError, ConfigError, DataError, NoTerminalLimitError, NotInitializedError, ShapeMismatchError, UnknownSolverError
 from linearizer_core.operators import Dense, Diagonal, LinearOperator, LowRank, Mask, SharedSubspace
 from linearizer_core.operators.flow import SOLVERS, collapse, integrate, uniform_grid, velocity_operator
 from linearizer_operators import hooks
@@ -224,6 +224,16 @@ def test_gaussian_velocity() -> None:
         assert distance(core.velocity_at(0.7).to_dense(), velocity_operator(core.at(0.7), 0.7).to_dense()) < 1e-12
     with pytest.raises(NoTerminalLimitError, match="use the solver 'exact'"):
         gaussian("leading").propagator(uniform_grid(4, stop=1.0), "rk4")
+
+
+def test_principal_core_must_be_fitted_first() -> None:
+    core = GaussianCore((DIM, DIM), GaussianConfig(rank=RANK, basis="principal"))
+    with pytest.raises(NotInitializedError, match=r"call fit\(latents\)"):
+        core.at(0.5)
+    core.fit(torch.randn(50, DIM))
+    fresh = GaussianCore((DIM, DIM), GaussianConfig(rank=RANK, basis="principal"))
+    fresh.load_state_dict(core.state_dict())
+    assert torch.equal(fresh.at(0.5).to_dense(), core.at(0.5).to_dense())
 
 
 def test_principal_collapses_in_the_dimension_of_the_subspace() -> None:

@@ -22,7 +22,7 @@ def save_panels(path: Path, title: str, panels: Sequence[tuple[str, Tensor]], *,
     figure = Figure(figsize=(3.6 * len(panels), 4.3), layout="constrained")
     axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, (heading, images) in zip(axes[0], panels, strict=True):
-        axis.imshow(_picture(images, columns), interpolation="nearest")
+        axis.imshow(_picture(images, columns, gap=0.4), interpolation="nearest")
         axis.set_title(heading, fontsize=11, color=_MUTED)
         axis.set_axis_off()
     _finish(figure, path, title)
@@ -38,7 +38,7 @@ def save_strips(path: Path, title: str, groups: Sequence[Sequence[tuple[str, Ten
         if number:
             next(axes).set_axis_off()
         for heading, images in group:
-            _strip(next(axes), heading, _picture(images, columns))
+            _strip(next(axes), heading, _picture(images, columns, gap=1.0))
     _finish(figure, path, title)
 
 
@@ -50,12 +50,12 @@ def _strip(axis: Axes, heading: str, picture: NDArray[Any]) -> None:
     axis.set_frame_on(False)
 
 
-def _picture(images: Tensor, columns: int) -> NDArray[Any]:
+def _picture(images: Tensor, columns: int, *, gap: float) -> object:
+    """One picture of all images, with gaps of the grey value ``gap``: in a dense grid strokes that touch the edge must not run into each other."""
     # Small images are enlarged first: the gaps between them then stay thin.
     factor = max(1, round(64 / images.shape[-1]))
     large = images.detach().float().cpu().clamp(0, 1).repeat_interleave(factor, -1).repeat_interleave(factor, -2)
-    picture: NDArray[Any] = make_grid(large, nrow=columns, padding=3, pad_value=1.0).permute(1, 2, 0).numpy()
-    return picture
+    return make_grid(large, nrow=columns, padding=4, pad_value=gap).permute(1, 2, 0).numpy()
 
 
 def _finish(figure: Figure, path: Path, title: str) -> None:

@@ -49,7 +49,7 @@ class GaussianCore(TimeDependentCore):
         self.leading_rank = config.rank if config.basis == "leading" else None
         if self.leading_rank is None:
             self.register_buffer("basis", torch.eye(self.dim, config.rank))
-        self.register_buffer("fitted", torch.tensor(self.leading_rank is not None))
+            self.register_buffer("fitted", torch.tensor(False))
         self.register_buffer("variance", torch.ones(config.rank))
         self.register_buffer("tail_variance", torch.zeros(()))
 
@@ -125,7 +125,7 @@ class GaussianCore(TimeDependentCore):
         return self._operator(*((_second_moment(stop, moment) / _second_moment(start, moment)).sqrt() for moment in self._moments()), dtype=torch.float64)
 
     def _moments(self) -> tuple[Tensor, Tensor]:
-        if not self.fitted:
+        if self.leading_rank is None and not self.fitted:
             raise NotInitializedError("GaussianCore: basis is 'principal' and nothing was fitted yet; call fit(latents) first, or set basis = 'leading'")
         return self.variance.double(), self.tail_variance.double()
 
