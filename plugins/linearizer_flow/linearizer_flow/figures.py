@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
@@ -50,12 +51,13 @@ def _strip(axis: Axes, heading: str, picture: NDArray[Any]) -> None:
     axis.set_frame_on(False)
 
 
-def _picture(images: Tensor, columns: int, *, gap: float) -> object:
+def _picture(images: Tensor, columns: int, *, gap: float) -> NDArray[np.float32]:
     """One picture of all images, with gaps of the grey value ``gap``: in a dense grid strokes that touch the edge must not run into each other."""
     # Small images are enlarged first: the gaps between them then stay thin.
     factor = max(1, round(64 / images.shape[-1]))
     large = images.detach().float().cpu().clamp(0, 1).repeat_interleave(factor, -1).repeat_interleave(factor, -2)
-    return make_grid(large, nrow=columns, padding=4, pad_value=gap).permute(1, 2, 0).numpy()
+    picture: NDArray[np.float32] = make_grid(large, nrow=columns, padding=4, pad_value=gap).permute(1, 2, 0).numpy()
+    return picture
 
 
 def _finish(figure: Figure, path: Path, title: str) -> None:
