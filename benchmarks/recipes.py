@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 CALIBRATION_STEPS = 30
-COLUMNS = {
+ROWS = {
     "steps": "steps",
     "train_seconds": "training, s",
     "parameters": "parameters",
@@ -98,9 +98,9 @@ def write(results: dict[str, dict[str, Any]], out: Path) -> None:
         values["steps"] = values["run"]["steps"]
     out.with_suffix(".json").write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     first = next(iter(results.values()))
-    lines = ["| recipe | " + " | ".join(COLUMNS.values()) + " |", "|---" * (len(COLUMNS) + 1) + "|"]
-    for title, values in results.items():
-        lines.append(f"| {title} | " + " | ".join(_cell(values.get(name)) for name in COLUMNS) + " |")
+    lines = ["| | " + " | ".join(results) + " |", "|---" * (len(results) + 1) + "|"]
+    for name, label in ROWS.items():
+        lines.append(f"| {label} | " + " | ".join(_cell(values.get(name)) for values in results.values()) + " |")
     run = first["run"]
     lines += [
         "",
@@ -119,7 +119,7 @@ def _cell(value: Any) -> str:
         case None:
             return "-"
         case float():
-            return f"{value:.1e}" if value and abs(value) < 1e-2 else f"{value:.2f}"
+            return f"{value:.1e}" if value and abs(value) < 1e-2 else f"{value:.2f}" if value < 100 else f"{value:.0f}"
         case _:
             return f"{value:,}"
 
