@@ -63,18 +63,20 @@ class ArtifactConfig(BaseModel):
 def digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of each file with tensors in ``folder``, by name."""
     found = {}
-    for path in sorted(folder.glob("*.safetensors")):
-        with path.open("rb") as file:
-            found[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
+    for name in ("model.safetensors", "operator.safetensors"):
+        if (folder / name).exists():
+            with (folder / name).open("rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
     return found
 
 
 def check_digests(folder: Path, config: ArtifactConfig) -> None:
     """`ArtifactError` where a file with tensors is not the one that was saved with ``config``: what still loads may hold other numbers."""
-    found = digests(folder)
-    for name, digest in config.sha256.items():
-        if found.get(name) != digest:
-            raise ArtifactError(f"{folder / name} is {'missing' if name not in found else 'not the file that was saved'}; fetch or save the artifact again")
+    found, saved = digests(folder), {str(name): digest for name, digest in config.sha256.items()}
+    for name in sorted(found.keys() | saved.keys()):
+        if found.get(name) != saved.get(name):
+            state = "missing" if name not in found else "not the file that was saved"
+            raise ArtifactError(f"{folder / name} is {state} (its SHA-256 is not the one in config.json); fetch or save the artifact again")
 
 
 def require_replaceable(folder: Path) -> None:

@@ -404,7 +404,7 @@ def test_tensors_that_do_not_fit_are_refused(
 def test_other_numbers_are_refused(folder: Path, tensors: dict[str, torch.Tensor]) -> None:
     name = next(name for name, tensor in sorted(tensors.items()) if tensor.dtype == torch.float32)
     save_file({**tensors, name: tensors[name] + 1}, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ArtifactError, match=r"model\.safetensors is not the file that was saved; fetch or save the artifact again"):
+    with pytest.raises(ArtifactError, match=r"model\.safetensors is not the file that was saved .*; fetch or save the artifact again"):
         Pretrained.from_pretrained(folder)
 
 
@@ -414,6 +414,13 @@ def test_another_or_no_operator_is_refused(folder: Path) -> None:
         Pretrained.from_pretrained(folder)
     (folder / "operator.safetensors").unlink()
     with pytest.raises(ArtifactError, match=r"operator\.safetensors is missing"):
+        Pretrained.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "operator.safetensors"])
+def test_a_file_whose_digest_was_taken_out_is_refused(folder: Path, name: str) -> None:
+    edit(folder / "config.json", lambda values: values["sha256"].pop(name))
+    with pytest.raises(ArtifactError, match=rf"{re.escape(name)} is not the file that was saved"):
         Pretrained.from_pretrained(folder)
 
 
