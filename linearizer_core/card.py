@@ -7,6 +7,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from linearizer_core import plugins
 from linearizer_core.artifact import ArtifactConfig
 
 
@@ -16,7 +17,17 @@ def render_card(config: ArtifactConfig, metrics: Mapping[str, Any]) -> str:
         loader=PackageLoader("linearizer_core"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
     environment.filters["figure"] = _figure
-    return environment.get_template("card.md.j2").render(config=config, metrics=metrics)
+    return environment.get_template("card.md.j2").render(config=config, metrics=metrics, details=_details(config))
+
+
+def _details(config: ArtifactConfig) -> dict[str, tuple[str, str]]:
+    """What the plugins say of the parts of a model: text and reference by part."""
+    chosen = {
+        "Task": plugins.specs("task").get(config.model.task.name),
+        "Backbone": plugins.specs("backbone").get(config.model.backbone.name),
+        "Core": plugins.specs("operator").get(config.model.core.name),
+    }
+    return {part: (spec.details or f"{spec.summary}.", spec.reference) for part, spec in chosen.items() if spec is not None}
 
 
 def _figure(value: object) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 import sys
+import textwrap
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, get_args
@@ -109,9 +110,11 @@ def show_description(
         _print_json(described)
         return
     for entry in described:
-        fields = entry.pop("options", None)
+        fields, details = entry.pop("options", None), entry.pop("details", "")
         width = max(map(len, entry))
         typer.echo("\n".join(f"{key:<{width}}  {value}" for key, value in entry.items() if value))
+        if details:
+            typer.echo("\n" + textwrap.fill(details, width=100))
         if fields is not None:
             typer.echo()
             _print_table(["option", "type", "default", "description"], [_option_cells(row) for row in fields])
@@ -196,7 +199,7 @@ def _description(spec: Spec, status: plugins.PluginStatus) -> dict[str, Any]:
     entry = _overview(spec, status)
     if isinstance(spec, ComponentSpec):
         options = [asdict(row) for row in field_rows(spec.load_config())]
-        return {**entry, "target": spec.target, "config": spec.config, "options": options}
+        return {**entry, "target": spec.target, "config": spec.config, "details": spec.details, "options": options}
     if isinstance(spec, PretrainedSpec):
         return {**entry, "location": spec.location, "folder": str(spec.folder())}
     return entry

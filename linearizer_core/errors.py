@@ -68,6 +68,18 @@ class LogDetUnavailableError(BijectionError):
     """The log-determinant of a bijection that does not offer one."""
 
 
+class SurjectivityError(BijectionError):
+    """An operation that needs a bijection onto the whole latent space, on an injective map that is not."""
+
+
+class ConvergenceError(BijectionError):
+    """An iterative inverse that did not reach its tolerance."""
+
+
+class LatticeError(BijectionError, ValueError):
+    """A number that lies off the lattice, or beyond its range."""
+
+
 class ConditionError(LinearizerError, ValueError):
     """A condition that is missing, of the wrong shape, or out of range."""
 
@@ -112,3 +124,10 @@ class CheckpointError(TrainingError):
 
 class ArtifactError(LinearizerError):
     """A saved model that is truncated, edited, of a future format or not a linearizer."""
+
+
+# --- warnings --------------------------------------------------------------------------------------
+
+
+class InvertibilityWarning(UserWarning):
+    """Training goes on, but a network loses its inverse in floating point; the message names the layer and the numbers."""

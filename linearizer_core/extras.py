@@ -8,7 +8,7 @@ _EXTRAS = {
     "sklearn": "train",
     "torchvision": "train",
     "tqdm": "train",
-    "timm": "perceptual",
+    "timm": "timm",
     "huggingface_hub": "hub",
     "gradio": "demo",
 }
@@ -19,7 +19,7 @@ def missing_extra(error: ModuleNotFoundError) -> str | None:
 
     Example:
         >>> missing_extra(ModuleNotFoundError("No module named 'timm'", name="timm"))
-        "the package 'timm' is not installed; pip install 'linearizer[perceptual]'"
+        "the package 'timm' is not installed; pip install 'linearizer[timm]'"
     """
     package = (error.name or "").partition(".")[0]
     return f"the package {package!r} is not installed; pip install 'linearizer[{_EXTRAS[package]}]'" if package in _EXTRAS else None

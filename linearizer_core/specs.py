@@ -73,11 +73,16 @@ class Spec(ABC):
 
 @dataclass(frozen=True)
 class ComponentSpec(Spec, ABC):
-    """A spec of something that is constructed from a validated configuration."""
+    """A spec of something that is constructed from a validated configuration.
+
+    ``details`` is a paragraph of Markdown for `linearizer describe` and for the cards of models that use the component: what it is, when to use it,
+    what it guarantees and what it does not.
+    """
 
     _: KW_ONLY
     target: str
     config: str
+    details: str = ""
 
     def check(self) -> None:
         super().check()

@@ -33,6 +33,9 @@ class Bijection(nn.Module, ABC):
         * run its own arithmetic outside autocast (`full_precision`), conditioners excepted: matrix products in
           bfloat16 are not invertible.
 
+    A map that is injective without reaching every latent (it pads, say) declares ``surjective = False`` before it calls ``super().__init__``;
+    its ``out_shape`` may then hold more elements than ``in_shape``, its ``inverse`` is a left inverse, and it has no induced space.
+
     It CAN declare, as class attributes (or on the instance, where it depends on its parts, as in a chain), how its inverse is
     computed (``inverse_kind``), whether gradients flow through it (``inverse_grad``), that ``g^-1(g(x))`` has the very bits of
     ``x`` (``bit_exact``), and, as an instance attribute, the names of the conditions it uses (``conditions``, a mapping from
@@ -43,21 +46,21 @@ class Bijection(nn.Module, ABC):
     inverse_grad: InverseGrad = "exact"
     has_logdet: bool = False
     bit_exact: bool = False
+    surjective: bool = True
 
     def __init__(self, in_shape: Shape, out_shape: Shape | None = None, *, conditions: dict[str, int] | None = None) -> None:
         super().__init__()
         self.in_shape: Shape = tuple(in_shape)
         self.out_shape: Shape = tuple(out_shape if out_shape is not None else in_shape)
         self.conditions: dict[str, int] = dict(conditions or {})
-        if not self.in_shape or min(self.in_shape) < 1 or math.prod(self.in_shape) != math.prod(self.out_shape):
-            raise BijectionError(
-                f"{type(self).__name__}: in_shape {self.in_shape} and out_shape {self.out_shape} must be non-empty, positive "
-                "and hold the same number of elements"
-            )
+        elements = math.prod(self.in_shape), math.prod(self.out_shape)
+        if not self.in_shape or min(self.in_shape) < 1 or (elements[0] != elements[1] if self.surjective else elements[0] > elements[1]):
+            size = "the same number of elements" if self.surjective else "at least as many elements in the latent"
+            raise BijectionError(f"{type(self).__name__}: in_shape {self.in_shape} and out_shape {self.out_shape} must be non-empty, positive and hold {size}")
 
     @property
     def dim(self) -> int:
-        """D, the number of elements of one example."""
+        """D, the number of elements of one example; the latent has as many, unless the map is not surjective."""
         return math.prod(self.in_shape)
 
     @abstractmethod

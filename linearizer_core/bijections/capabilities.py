@@ -17,6 +17,7 @@ def adopt_weakest(whole: Bijection, parts: Sequence[Bijection]) -> None:
     whole.inverse_grad = max((part.inverse_grad for part in parts), key=_GRADIENTS.index)
     whole.has_logdet = all(part.has_logdet for part in parts)
     whole.bit_exact = all(part.bit_exact for part in parts)
+    whole.surjective = all(part.surjective for part in parts)
 
 
 def merge_conditions(parts: Sequence[Bijection]) -> dict[str, int]:

@@ -1,0 +1,1 @@
+"""The backbone ``glow``: ActNorm, invertible 1x1 mixing and couplings over several scales."""

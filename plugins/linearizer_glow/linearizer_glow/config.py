@@ -1,0 +1,1 @@
+"""Options of the backbone ``glow``. Torch-free."""

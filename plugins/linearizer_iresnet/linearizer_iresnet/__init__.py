@@ -1,0 +1,1 @@
+"""The backbone ``iresnet``: i-ResNet: contractive residual blocks, inverted by fixed point."""

@@ -1,0 +1,1 @@
+"""The backbone ``irevnet``: i-RevNet: bottleneck couplings and invertible downsampling."""

@@ -1,0 +1,1 @@
+"""The backbone ``lattice``: additive couplings on a fixed-point grid, inverted bit for bit."""

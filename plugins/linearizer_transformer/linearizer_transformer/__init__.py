@@ -1,0 +1,1 @@
+"""The backbone ``transformer``: couplings on patches whose conditioners are attention blocks."""
