@@ -44,6 +44,18 @@ class OptimizerConfig(BaseModel):
     weight_decay: NonNegativeFloat = Field(0.0, description="decay of the weights per step, times the learning rate")
 
 
+class LipschitzConfig(BaseModel):
+    """A penalty on gains above a bound, of the trained bijections and of their inverses, along random directions."""
+
+    model_config = _STRICT
+
+    weight: PositiveFloat = Field(1.0, description="weight of the penalty: the mean squared log of the excess")
+    every: PositiveInt = Field(4, description="steps between penalties; each then counts that many times")
+    step: PositiveFloat = Field(0.01, description="deviation of the small step of each coordinate")
+    bound: float = Field(10.0, ge=1, description="gain from which it is penalised")
+    off_data: float = Field(0.5, ge=0, le=1, description="share of the points that noise replaces, uniform and Gaussian")
+
+
 class StageConfig(BaseModel):
     """How long and how one stage trains. The learning rate warms up linearly, holds, then follows a cosine."""
 
@@ -58,6 +70,33 @@ class StageConfig(BaseModel):
     clip_norm: PositiveFloat | None = Field(None, description="largest gradient norm; none: no clipping")
     ema: float | None = Field(None, ge=0, lt=1, description="decay of the average of the weights; none: no average")
     ema_warmup: PositiveInt = Field(50, description="after k steps the decay is min(ema, k / (k + ema_warmup))")
+    lipschitz: LipschitzConfig | None = Field(None, description="penalty on large gains; none: no penalty")
+
+
+class ReversibleConfig(BaseModel):
+    """Backpropagation that rebuilds activations instead of storing them."""
+
+    model_config = _STRICT
+
+    anchor_every: PositiveInt = Field(8, description="blocks between two inputs that are kept; rounding errors add up in between")
+    check_every: NonNegativeInt = Field(0, description="passes between two comparisons of rebuilt inputs with kept ones; 0: none")
+    tolerance: PositiveFloat = Field(1e-3, description="largest difference without a warning, relative to the largest entry")
+
+
+class MonitorConfig(BaseModel):
+    """The watch over invertibility in the course of training.
+
+    Example:
+        >>> MonitorConfig(every=100).tolerance
+        0.001
+    """
+
+    model_config = _STRICT
+
+    every: PositiveInt = Field(500, description="steps between measurements")
+    examples: int = Field(32, ge=2, description="validation examples, and as many inputs far off the data")
+    tolerance: PositiveFloat = Field(1e-3, description="largest round-trip error without a warning, relative to the largest entry")
+    gain_limit: PositiveFloat = Field(1e3, description="largest gain of g and of its inverse without a warning")
 
 
 class TrainingConfig(BaseModel):
@@ -76,6 +115,8 @@ class TrainingConfig(BaseModel):
     num_workers: NonNegativeInt = Field(0, description="loader processes")
     threads: PositiveInt | None = Field(None, description="CPU threads of each process; none: all cores, shared among the processes of this machine")
     tracker: Literal["jsonl", "tensorboard", "trackio", "wandb"] = Field("jsonl", description="where metrics go beside metrics.jsonl")
+    reversible: ReversibleConfig | None = Field(None, description="rebuild activations in the backward pass, to save memory; none: store them")
+    monitor: MonitorConfig | None = Field(None, description="measure invertibility at intervals and warn; none: do not")
 
 
 class ModelConfig(BaseModel):

@@ -48,6 +48,22 @@ def dump_config(config: RunConfig) -> str:
     return tomlkit.dumps(_without_null(config.model_dump(mode="json")))
 
 
+def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:
+    """``key=value`` overrides as nested values, for the configuration of one component.
+
+    Raises:
+        ConfigError: for an override without a key or an equals sign, or one inside a value that is no table.
+
+    Example:
+        >>> parse_overrides(["dense.width=32", "mixing=cayley"])
+        {'dense': {'width': 32}, 'mixing': 'cayley'}
+    """
+    values: dict[str, Any] = {}
+    for override in overrides:
+        _apply(values, override, "options")
+    return values
+
+
 def _without_null(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_null(item) for key, item in value.items()}

@@ -126,6 +126,13 @@ class ArtifactError(LinearizerError):
     """A saved model that is truncated, edited, of a future format or not a linearizer."""
 
 
+# --- conformance kit --------------------------------------------------------------------------------
+
+
+class CheckFailure(LinearizerError, AssertionError):  # noqa: N818 (it is what a failing test raises)
+    """A component that breaks a law of its kind."""
+
+
 # --- warnings --------------------------------------------------------------------------------------
 
 

@@ -10,7 +10,7 @@ from linearizer_core.core_operator import CoreOperator
 from linearizer_core.errors import ShapeMismatchError
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.operators import LinearOperator
-from linearizer_core.space import InducedSpace
+from linearizer_core.space import InducedSpace, require_surjective
 
 
 class LinearizerModel(nn.Module):
@@ -23,6 +23,10 @@ class LinearizerModel(nn.Module):
         gx: bijection of the domain, dimension n.
         core: the core operator, shape ``(m, n)``.
         gy: bijection of the codomain, dimension m; gx when left out.
+
+    Raises:
+        SurjectivityError: when a bijection declares that it does not reach every latent.
+        ShapeMismatchError: when the core does not fit the bijections.
     """
 
     def __init__(self, gx: Bijection, core: CoreOperator, gy: Bijection | None = None) -> None:
@@ -30,6 +34,8 @@ class LinearizerModel(nn.Module):
         self.gx = gx
         self.core = core
         self.gy = gx if gy is None else gy
+        for bijection in (self.gx, self.gy):
+            require_surjective(bijection)
         if core.shape != (self.gy.dim, self.gx.dim):
             raise ShapeMismatchError(f"the core has shape {core.shape}, the bijections need {(self.gy.dim, self.gx.dim)}")
 

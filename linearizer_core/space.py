@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from linearizer_core.condition import Condition
-from linearizer_core.errors import ShapeMismatchError
+from linearizer_core.errors import ShapeMismatchError, SurjectivityError
 
 
 @runtime_checkable
@@ -26,6 +26,19 @@ class Invertible(Protocol):
     def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor: ...
 
 
+def require_surjective(bijection: Invertible) -> None:
+    """Raise unless the map reaches every latent, as an induced space needs. A map that declares nothing is taken at its word to be a bijection.
+
+    Raises:
+        SurjectivityError: when it declares ``surjective = False``.
+    """
+    if not getattr(bijection, "surjective", True):
+        raise SurjectivityError(
+            f"{type(bijection).__name__} on {bijection.in_shape} has surjective = False: it reaches only part of its latents, expected all of them; a sum of "
+            "two latents would leave that part, and what the inverse makes of it would not be linear; leave the padding out, or use another backbone"
+        )
+
+
 class InducedSpace:
     r"""Data, with the Hilbert-space structure carried over from the latent by a bijection g (arXiv 2510.08570, section 3).
 
@@ -39,6 +52,9 @@ class InducedSpace:
         bijection: g, from data to the latent.
         condition: what g is conditioned on, fixed for this space.
 
+    Raises:
+        SurjectivityError: when g declares that it does not reach every latent (``surjective = False``).
+
     Example:
         >>> import torch
         >>> from linearizer_core.bijections import Identity
@@ -50,6 +66,7 @@ class InducedSpace:
     __slots__ = ("bijection", "condition")
 
     def __init__(self, bijection: Invertible, condition: Condition | None = None) -> None:
+        require_surjective(bijection)
         self.bijection = bijection
         self.condition = condition
 

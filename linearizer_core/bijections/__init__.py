@@ -3,28 +3,59 @@
 The contract
     `Bijection`, `TractableBijection`, `full_precision`
 Putting together
-    `Chain`, `DirectSum`, `Identity`, `Inverse`
+    `Chain`, `DirectSum`, `SplitMerge`, `Identity`, `Inverse`
 Learned bricks
-    `AffineCoupling`, `AdditiveCoupling` (with `coupling_sizes`), `ElementwiseAffine`, `ActNorm`, `CayleyMixing`
+    `AffineCoupling`, `AdditiveCoupling`, `SplineCoupling` (with `Coupling` for your own, `coupling_sizes`, `MaskName`,
+    `rational_quadratic_spline`), `ElementwiseAffine`, `ActNorm`, `CayleyMixing`, `PLUMixing`
 Conditioners for couplings
-    `MLPConditioner`, `ConvConditioner`, `ConditionEmbedding`
+    `MLPConditioner`, `ConvConditioner`, `ResNetConditioner`, `UNetConditioner`, `TimmConditioner`, `ConditionEmbedding`
+Training in little memory
+    `Reversible`, `set_reversible`, and `Replay`, `GradientSums` for bricks that help
+Residual blocks with an iterative inverse
+    `ContractiveResidual`, with `inverse_with_report` and `FixedPointReport`
+Layers of bounded norm
+    `LipschitzLinear`, `LipschitzConv2d`, `OperatorNorm`
 Fixed bricks
-    `FixedAffine`, `FixedOrthogonal`, `Permutation`, `HaarSqueeze`, `PixelSqueeze`, `Flatten`, `Whiten`
+    `FixedAffine`, `FixedOrthogonal`, `Permutation`, `HaarSqueeze`, `PixelSqueeze`, `PatchSqueeze`, `Flatten`, `Whiten`
+Not onto
+    `ZeroPadding`
+For backbones
+    `squeeze_levels`
 """
 
 from linearizer_core.bijections.affine import ElementwiseAffine, FixedAffine
 from linearizer_core.bijections.base import Bijection, InverseGrad, InverseKind, Shape, TractableBijection, full_precision
 from linearizer_core.bijections.chain import Chain
-from linearizer_core.bijections.conditioners import ConditionEmbedding, ConvConditioner, MLPConditioner
-from linearizer_core.bijections.coupling import AdditiveCoupling, AffineCoupling, coupling_sizes
+from linearizer_core.bijections.conditioners import (
+    ConditionEmbedding,
+    ConvConditioner,
+    MLPConditioner,
+    ResNetConditioner,
+    TimmConditioner,
+    UNetConditioner,
+)
+from linearizer_core.bijections.coupling import AdditiveCoupling, AffineCoupling, Coupling
 from linearizer_core.bijections.direct_sum import DirectSum
+from linearizer_core.bijections.fixed_point import FixedPointReport, inverse_with_report
 from linearizer_core.bijections.float64 import Float64Constants
 from linearizer_core.bijections.identity import Identity
 from linearizer_core.bijections.inverse import Inverse
+from linearizer_core.bijections.levels import squeeze_levels
+from linearizer_core.bijections.lipschitz import LipschitzConv2d, LipschitzLinear, OperatorNorm
+from linearizer_core.bijections.masks import MaskName, coupling_sizes
 from linearizer_core.bijections.mixing import CayleyMixing, FixedOrthogonal
 from linearizer_core.bijections.norm import ActNorm
+from linearizer_core.bijections.padding import ZeroPadding
+from linearizer_core.bijections.patches import PatchSqueeze
 from linearizer_core.bijections.permutation import Permutation
+from linearizer_core.bijections.plu import PLUMixing
+from linearizer_core.bijections.replay import GradientSums, Replay
 from linearizer_core.bijections.reshape import Flatten
+from linearizer_core.bijections.residual import ContractiveResidual
+from linearizer_core.bijections.reversible import Reversible, set_reversible
+from linearizer_core.bijections.spline import rational_quadratic_spline
+from linearizer_core.bijections.spline_coupling import SplineCoupling
+from linearizer_core.bijections.split_merge import SplitMerge
 from linearizer_core.bijections.squeeze import HaarSqueeze, PixelSqueeze, squeezed_shape
 from linearizer_core.bijections.whiten import Whiten
 
@@ -36,25 +67,47 @@ __all__ = [
     "CayleyMixing",
     "Chain",
     "ConditionEmbedding",
+    "ContractiveResidual",
     "ConvConditioner",
+    "Coupling",
     "DirectSum",
     "ElementwiseAffine",
     "FixedAffine",
     "FixedOrthogonal",
+    "FixedPointReport",
     "Flatten",
     "Float64Constants",
+    "GradientSums",
     "HaarSqueeze",
     "Identity",
     "Inverse",
     "InverseGrad",
     "InverseKind",
+    "LipschitzConv2d",
+    "LipschitzLinear",
     "MLPConditioner",
+    "MaskName",
+    "OperatorNorm",
+    "PLUMixing",
+    "PatchSqueeze",
     "Permutation",
     "PixelSqueeze",
+    "Replay",
+    "ResNetConditioner",
+    "Reversible",
     "Shape",
+    "SplineCoupling",
+    "SplitMerge",
+    "TimmConditioner",
     "TractableBijection",
+    "UNetConditioner",
     "Whiten",
+    "ZeroPadding",
     "coupling_sizes",
     "full_precision",
+    "inverse_with_report",
+    "rational_quadratic_spline",
+    "set_reversible",
+    "squeeze_levels",
     "squeezed_shape",
 ]

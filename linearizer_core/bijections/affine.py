@@ -22,10 +22,13 @@ def channelwise_shape(in_shape: Shape) -> Shape:
 class ElementwiseAffine(TractableBijection):
     r""":math:`z = (x + b)\, e^{l}`, with b and l learned, zero at first, and optionally one pair per category.
 
+    Without a bound l may grow as training likes; with the bound a it is :math:`a \tanh(l / a)`.
+
     Arguments:
         in_shape: shape of one example.
         channelwise: one b and l per channel instead of one per coordinate.
         categories: name and number of categories of the condition that chooses b and l.
+        log_scale_bound: a, or None for no bound.
 
     Raises:
         ConditionError: in the call, when the condition is missing or out of range.
@@ -38,9 +41,10 @@ class ElementwiseAffine(TractableBijection):
                 [1., 1., 1.]], grad_fn=<MulBackward0>)
     """
 
-    def __init__(self, in_shape: Shape, *, channelwise: bool = False, categories: tuple[str, int] | None = None) -> None:
+    def __init__(self, in_shape: Shape, *, channelwise: bool = False, categories: tuple[str, int] | None = None, log_scale_bound: float | None = None) -> None:
         super().__init__(in_shape, conditions=dict([categories]) if categories else None)
         self.categories = categories
+        self.log_scale_bound = log_scale_bound
         shape = (categories[1] if categories else 1, *(channelwise_shape(self.in_shape) if channelwise else self.in_shape))
         self.log_scale = nn.Parameter(torch.zeros(shape))
         self.shift = nn.Parameter(torch.zeros(shape))
@@ -59,6 +63,8 @@ class ElementwiseAffine(TractableBijection):
 
     def _parameters_for(self, x: Tensor, condition: Condition | None) -> tuple[Tensor, Tensor]:
         shift, log_scale = self.shift.to(x.dtype), self.log_scale.to(x.dtype)
+        if self.log_scale_bound is not None:
+            log_scale = self.log_scale_bound * torch.tanh(log_scale / self.log_scale_bound)
         if self.categories is None:
             return shift, log_scale
         label = require_label(condition, *self.categories, len(x))

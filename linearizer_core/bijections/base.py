@@ -9,6 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from linearizer_core.bijections.replay import GradientSums, Replay
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError, InputShapeError, LogDetUnavailableError
 
@@ -39,7 +40,9 @@ class Bijection(nn.Module, ABC):
     It CAN declare, as class attributes (or on the instance, where it depends on its parts, as in a chain), how its inverse is
     computed (``inverse_kind``), whether gradients flow through it (``inverse_grad``), that ``g^-1(g(x))`` has the very bits of
     ``x`` (``bit_exact``), and, as an instance attribute, the names of the conditions it uses (``conditions``, a mapping from
-    the name to the number of categories).
+    the name to the number of categories). Where rebuilding an input and evaluating the map again have an expensive part in common, it CAN share it in
+    `replay` and `replay_inverse`; one that is made of other bijections CAN go through them one by one in `pull_back` and `pull_back_inverse`. Both only
+    make memory-saving backpropagation (`linearizer_core.bijections.set_reversible`) faster or smaller.
     """
 
     inverse_kind: InverseKind = "analytic"
@@ -86,6 +89,35 @@ class Bijection(nn.Module, ABC):
             LogDetUnavailableError: where ``has_logdet`` is False.
         """
         raise LogDetUnavailableError(f"{type(self).__name__} has no log-determinant; likelihood losses need a bijection with has_logdet = True")
+
+    def replay(self, z: Tensor, condition: Condition | None = None, *, with_logdet: bool = False) -> Replay:
+        """Rebuild the input of ``forward`` from its output ``z``, and evaluate it again with a graph."""
+        with torch.no_grad():
+            x = self.inverse(z, condition)
+        return Replay.of(x, lambda leaf: self.forward_and_logdet(leaf, condition) if with_logdet else (self(leaf, condition), None))
+
+    def replay_inverse(self, x: Tensor, condition: Condition | None = None, *, with_logdet: bool = False) -> Replay:
+        """Rebuild the input of ``inverse`` from its output ``x``, and evaluate it again with a graph."""
+        with torch.no_grad():
+            z = self(x, condition)
+        return Replay.of(z, lambda leaf: self.inverse_and_logdet(leaf, condition) if with_logdet else (self.inverse(leaf, condition), None))
+
+    def pull_back(
+        self, z: Tensor, gradient: Tensor, gradient_of_logdet: Tensor | None, condition: Condition | None, sums: GradientSums
+    ) -> tuple[Tensor, Tensor]:
+        """The input of ``forward`` and its gradient, from the output ``z`` and its gradient; those of parameters and conditions go into ``sums``.
+
+        ``gradient_of_logdet`` has shape ``(B,)`` and is None where no log-determinant was asked for.
+        """
+        replay = self.replay(z, condition, with_logdet=gradient_of_logdet is not None)
+        return replay.start, sums.pull(replay, gradient, gradient_of_logdet, [*self.parameters(), *(condition or {}).values()])
+
+    def pull_back_inverse(
+        self, x: Tensor, gradient: Tensor, gradient_of_logdet: Tensor | None, condition: Condition | None, sums: GradientSums
+    ) -> tuple[Tensor, Tensor]:
+        """`pull_back` for ``inverse``: its input, a latent, and the gradient, from the output ``x`` and its gradient."""
+        replay = self.replay_inverse(x, condition, with_logdet=gradient_of_logdet is not None)
+        return replay.start, sums.pull(replay, gradient, gradient_of_logdet, [*self.parameters(), *(condition or {}).values()])
 
     @property
     def inv(self) -> Bijection:

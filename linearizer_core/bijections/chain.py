@@ -6,10 +6,13 @@ from collections.abc import Iterator
 from itertools import pairwise
 from typing import cast, final
 
+import torch
 from torch import Tensor, nn
 
 from linearizer_core.bijections.base import Bijection
 from linearizer_core.bijections.capabilities import adopt_weakest, merge_conditions
+from linearizer_core.bijections.replay import GradientSums
+from linearizer_core.bijections.reversible import Reversible, run_reversibly
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError, LogDetUnavailableError
 
@@ -37,6 +40,9 @@ class Chain(Bijection):
         True
     """
 
+    reversible: Reversible | None = None
+    """Memory-saving backpropagation, where it is switched on; see `set_reversible`."""
+
     def __init__(self, *bijections: Bijection) -> None:
         if not bijections:
             raise BijectionError("Chain: got 0 bijections, expected at least 1; use Identity(shape) for a chain that does nothing")
@@ -46,9 +52,11 @@ class Chain(Bijection):
                     f"Chain: position {position} ({type(left).__name__}) gives {left.out_shape}, position {position + 1} "
                     f"({type(right).__name__}) takes {right.in_shape}; make the two shapes equal"
                 )
+        # Known before the base class checks sizes: only a map that is not onto may have the longer latent.
+        adopt_weakest(self, bijections)
         super().__init__(bijections[0].in_shape, bijections[-1].out_shape, conditions=merge_conditions(bijections))
         self.bijections = nn.ModuleList(bijections)
-        adopt_weakest(self, bijections)
+        self._passes = 0
 
     def __len__(self) -> int:
         return len(self.bijections)
@@ -60,17 +68,23 @@ class Chain(Bijection):
         return cast(Bijection, self.bijections[position])
 
     def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        if self._saves_memory(x, condition):
+            return self._run_reversibly(x, condition, inverse=False, with_logdet=False)[0]
         for bijection in self:
             x = bijection(x, condition)
         return x
 
     def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        if self._saves_memory(z, condition):
+            return self._run_reversibly(z, condition, inverse=True, with_logdet=False)[0]
         for bijection in reversed(list(self)):
             z = bijection.inverse(z, condition)
         return z
 
     def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         self._require_logdet()
+        if self._saves_memory(x, condition):
+            return self._run_reversibly(x, condition, inverse=False, with_logdet=True)
         total = x.new_zeros(len(x))
         for bijection in self:
             x, logdet = bijection.forward_and_logdet(x, condition)
@@ -79,11 +93,55 @@ class Chain(Bijection):
 
     def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         self._require_logdet()
+        if self._saves_memory(z, condition):
+            return self._run_reversibly(z, condition, inverse=True, with_logdet=True)
         total = z.new_zeros(len(z))
         for bijection in reversed(list(self)):
             z, logdet = bijection.inverse_and_logdet(z, condition)
             total = total + logdet
         return z, total
+
+    def pull_back(
+        self, z: Tensor, gradient: Tensor, gradient_of_logdet: Tensor | None, condition: Condition | None, sums: GradientSums
+    ) -> tuple[Tensor, Tensor]:
+        for bijection in reversed(list(self)):
+            z, gradient = bijection.pull_back(z, gradient, gradient_of_logdet, condition, sums)
+        return z, gradient
+
+    def pull_back_inverse(
+        self, x: Tensor, gradient: Tensor, gradient_of_logdet: Tensor | None, condition: Condition | None, sums: GradientSums
+    ) -> tuple[Tensor, Tensor]:
+        for bijection in self:
+            x, gradient = bijection.pull_back_inverse(x, gradient, gradient_of_logdet, condition, sums)
+        return x, gradient
+
+    def _saves_memory(self, start: Tensor, condition: Condition | None) -> bool:
+        if self.reversible is None or not torch.is_grad_enabled():
+            return False
+        return any(tensor.requires_grad for tensor in (start, *self.parameters(), *(condition or {}).values()))
+
+    def _run_reversibly(self, start: Tensor, condition: Condition | None, *, inverse: bool, with_logdet: bool) -> tuple[Tensor, Tensor]:
+        assert self.reversible is not None
+        blocks = list(self._blocks())
+        every = self.reversible.check_every
+        self._passes += 1
+        return run_reversibly(
+            blocks[::-1] if inverse else blocks,
+            self.reversible,
+            start,
+            condition,
+            inverse=inverse,
+            with_logdet=with_logdet,
+            checked=every > 0 and self._passes % every == 0,
+        )
+
+    def _blocks(self) -> Iterator[Bijection]:
+        """The members, and those of chains among them in their place."""
+        for member in self:
+            if isinstance(member, Chain):
+                yield from member._blocks()
+            else:
+                yield member
 
     def _require_logdet(self) -> None:
         if not self.has_logdet:

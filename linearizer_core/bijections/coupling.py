@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import final
 
 import torch
 from torch import Tensor, nn
 
 from linearizer_core.bijections.base import Shape, TractableBijection, full_precision
+from linearizer_core.bijections.masks import MaskName, make_mask
+from linearizer_core.bijections.replay import Replay
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError
 
-
-def coupling_sizes(channels: int, *, split: int | None = None, flip: bool = False) -> tuple[int, int]:
-    """Number of (kept, changed) channels of a coupling: what a conditioner reads, and what it moves.
-
-    Arguments:
-        channels: size of dimension 1.
-        split: size of the leading part; half of ``channels``, rounded down, by default.
-        flip: keep the trailing part instead of the leading one.
-
-    Raises:
-        BijectionError: when one of the two parts would be empty.
-
-    Example:
-        >>> coupling_sizes(5), coupling_sizes(5, flip=True)
-        ((2, 3), (3, 2))
-    """
-    leading = channels // 2 if split is None else split
-    if not 0 < leading < channels:
-        fix = "squeeze first, so that there are at least 2 channels" if channels < 2 else f"choose split from 1 to {channels - 1}"
-        raise BijectionError(f"coupling of {channels} channels split at {leading}: both parts must hold at least 1 channel; {fix}")
-    return (channels - leading, leading) if flip else (leading, channels - leading)
+_Move = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
 
 
 class Coupling(TractableBijection):
-    """What affine and additive couplings share: the split, and the conditioner's call.
+    """What all couplings share: the mask, and the conditioner's call. To write your own, move the changed part and undo it.
 
     The conditioner runs under ambient autocast; its output is cast to the dtype of the stream, whose arithmetic never is lowered.
-    Forward and inverse must therefore run under the same autocast state.
+    Forward and inverse must therefore run under the same autocast state. A subclass sets ``outputs_per_channel``, the numbers that the
+    conditioner gives for each changed element, and implements `_apply_to_changed` and `_undo_on_changed`, element by element.
     """
 
     outputs_per_channel: int
@@ -51,16 +35,18 @@ class Coupling(TractableBijection):
         *,
         split: int | None = None,
         flip: bool = False,
+        mask: MaskName = "halves",
         conditions: dict[str, int] | None = None,
     ) -> None:
         super().__init__(in_shape, conditions=conditions)
-        self.kept, self.changed = coupling_sizes(self.in_shape[0], split=split, flip=flip)
         self.conditioner = conditioner
+        self.mask = make_mask(mask, self.in_shape, split=split, flip=flip)
+        self.kept, self.changed = self.mask.kept, self.mask.changed
         self.flip = flip
 
     @abstractmethod
     def _apply_to_changed(self, changed: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-        """Move the changed part, given the conditioner's output; also return the log-determinant."""
+        """Move the changed part ``(B, changed, ...)``, given ``(B, outputs_per_channel * changed, ...)``; also return the log-determinant ``(B,)``."""
 
     @abstractmethod
     def _undo_on_changed(self, changed: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
@@ -82,13 +68,30 @@ class Coupling(TractableBijection):
             changed, logdet = self._undo_on_changed(changed, output)
             return self._join(kept, changed), logdet
 
+    def replay(self, z: Tensor, condition: Condition | None = None, *, with_logdet: bool = False) -> Replay:
+        return self._replay(z, condition, undo=self._undo_on_changed, move=self._apply_to_changed)
+
+    def replay_inverse(self, x: Tensor, condition: Condition | None = None, *, with_logdet: bool = False) -> Replay:
+        return self._replay(x, condition, undo=self._apply_to_changed, move=self._undo_on_changed)
+
+    def _replay(self, end: Tensor, condition: Condition | None, *, undo: _Move, move: _Move) -> Replay:
+        """The kept part is the same on both sides, so that one evaluation of the conditioner serves to undo the step and to repeat it."""
+        kept, changed = self._split(end)
+        with torch.enable_grad():
+            kept = kept.detach().requires_grad_()
+            output = self._condition(kept, condition)
+            with full_precision(end):
+                with torch.no_grad():
+                    changed, _ = undo(changed, output)
+                changed = changed.requires_grad_()
+                moved, logdet = move(changed, output)
+                return Replay(self._join(kept, changed).detach(), (kept, changed), self._join(kept, moved), logdet, self._join)
+
     def _split(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        if self.flip:
-            return x[:, self.changed :], x[:, : self.changed]
-        return x[:, : self.kept], x[:, self.kept :]
+        return self.mask.split(x)
 
     def _join(self, kept: Tensor, changed: Tensor) -> Tensor:
-        return torch.cat([changed, kept] if self.flip else [kept, changed], 1)
+        return self.mask.join(kept, changed)
 
     def _condition(self, kept: Tensor, condition: Condition | None) -> Tensor:
         output: Tensor = self.conditioner(kept, condition)
@@ -98,7 +101,7 @@ class Coupling(TractableBijection):
                 f"{type(self).__name__}: the conditioner gave {output.shape[1]} output channels, expected {expected} "
                 f"({self.outputs_per_channel} for each of {self.changed} changed channels); see coupling_sizes"
             )
-        return output.to(kept.dtype)
+        return self.mask.select(output).to(kept.dtype)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, kept={self.kept}, changed={self.changed}, flip={self.flip}"
@@ -111,16 +114,17 @@ class AffineCoupling(Coupling):
     The bound ``a`` on the log-scale keeps the inverse from exploding where training never looked.
 
     Arguments:
-        in_shape: shape of one example; the split is along its first dimension.
+        in_shape: shape of one example.
         conditioner: module called as ``conditioner(kept, condition)``, giving the shifts and then the raw log-scales
             (``2 * changed`` channels, see `coupling_sizes`).
-        split: size of the leading part, half by default.
-        flip: change the leading part instead of the trailing one.
+        split: size of the leading part of ``mask = "halves"``, half by default.
+        flip: exchange the two parts.
+        mask: ``halves``, ``alternating`` or ``checkerboard``: which part is kept, see `coupling_sizes`.
         log_scale_bound: a.
         conditions: names and numbers of categories that the conditioner uses.
 
     Raises:
-        BijectionError: when a part would be empty, or when the conditioner's output has another number of channels.
+        BijectionError: when the mask does not fit the shape, or when the conditioner's output has another number of channels.
 
     Example:
         >>> import torch
@@ -140,10 +144,11 @@ class AffineCoupling(Coupling):
         *,
         split: int | None = None,
         flip: bool = False,
+        mask: MaskName = "halves",
         log_scale_bound: float = 1.0,
         conditions: dict[str, int] | None = None,
     ) -> None:
-        super().__init__(in_shape, conditioner, split=split, flip=flip, conditions=conditions)
+        super().__init__(in_shape, conditioner, split=split, flip=flip, mask=mask, conditions=conditions)
         self.log_scale_bound = log_scale_bound
 
     def _apply_to_changed(self, changed: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
@@ -164,14 +169,15 @@ class AdditiveCoupling(Coupling):
     r""":math:`z_a = x_a,\; z_b = x_b + t(x_a)`, of determinant 1; Dinh et al., arXiv 1410.8516.
 
     Arguments:
-        in_shape: shape of one example; the split is along its first dimension.
+        in_shape: shape of one example.
         conditioner: module called as ``conditioner(kept, condition)``, giving the shifts (``changed`` channels, see `coupling_sizes`).
-        split: size of the leading part, half by default.
-        flip: change the leading part instead of the trailing one.
+        split: size of the leading part of ``mask = "halves"``, half by default.
+        flip: exchange the two parts.
+        mask: ``halves``, ``alternating`` or ``checkerboard``: which part is kept, see `coupling_sizes`.
         conditions: names and numbers of categories that the conditioner uses.
 
     Raises:
-        BijectionError: when a part would be empty, or when the conditioner's output has another number of channels.
+        BijectionError: when the mask does not fit the shape, or when the conditioner's output has another number of channels.
 
     Example:
         >>> import torch

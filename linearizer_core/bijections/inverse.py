@@ -7,7 +7,9 @@ from typing import final
 from torch import Tensor
 
 from linearizer_core.bijections.base import Bijection
+from linearizer_core.bijections.replay import GradientSums
 from linearizer_core.condition import Condition
+from linearizer_core.errors import SurjectivityError
 
 
 @final
@@ -20,6 +22,9 @@ class Inverse(Bijection):
     Arguments:
         bijection: the bijection to turn round.
 
+    Raises:
+        SurjectivityError: when it does not reach every latent: turned round, it would not be defined everywhere.
+
     Example:
         >>> import torch
         >>> from linearizer_core.bijections import Flatten
@@ -28,6 +33,10 @@ class Inverse(Bijection):
     """
 
     def __init__(self, bijection: Bijection) -> None:
+        if not bijection.surjective:
+            raise SurjectivityError(
+                f"Inverse of {type(bijection).__name__}: it reaches only part of its latents, expected surjective = True; call its inverse method instead"
+            )
         super().__init__(bijection.out_shape, bijection.in_shape, conditions=bijection.conditions)
         self.bijection = bijection
         self.inverse_kind = bijection.inverse_kind
@@ -51,3 +60,13 @@ class Inverse(Bijection):
 
     def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         return self.bijection.forward_and_logdet(z, condition)
+
+    def pull_back(
+        self, z: Tensor, gradient: Tensor, gradient_of_logdet: Tensor | None, condition: Condition | None, sums: GradientSums
+    ) -> tuple[Tensor, Tensor]:
+        return self.bijection.pull_back_inverse(z, gradient, gradient_of_logdet, condition, sums)
+
+    def pull_back_inverse(
+        self, x: Tensor, gradient: Tensor, gradient_of_logdet: Tensor | None, condition: Condition | None, sums: GradientSums
+    ) -> tuple[Tensor, Tensor]:
+        return self.bijection.pull_back(x, gradient, gradient_of_logdet, condition, sums)

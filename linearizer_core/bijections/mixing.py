@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from linearizer_core.bijections.base import Shape, TractableBijection, full_precision
 from linearizer_core.bijections.float64 import Float64Constants
+from linearizer_core.bijections.replay import Replay
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError
 
@@ -137,6 +138,20 @@ class CayleyMixing(TractableBijection):
         self.check_latent(z)
         with full_precision(z):
             return self._multiply(self.orthogonal_matrix().T.to(z.dtype), z), z.new_zeros(len(z))
+
+    def replay(self, z: Tensor, condition: Condition | None = None, *, with_logdet: bool = False) -> Replay:
+        return self._replay(z, inverse=False)
+
+    def replay_inverse(self, x: Tensor, condition: Condition | None = None, *, with_logdet: bool = False) -> Replay:
+        return self._replay(x, inverse=True)
+
+    def _replay(self, end: Tensor, *, inverse: bool) -> Replay:
+        """One linear system serves to undo the step and to repeat it."""
+        with torch.enable_grad(), full_precision(end):
+            matrix = self.orthogonal_matrix().to(end.dtype)
+            matrix = matrix.T if inverse else matrix
+            start = self._multiply(matrix.detach().T, end)
+            return Replay.of(start, lambda leaf: (self._multiply(matrix, leaf), None))
 
     def _multiply(self, matrix: Tensor, x: Tensor) -> Tensor:
         columns = x.reshape(len(x), self.in_shape[0], math.prod(self.in_shape[1:]))

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from linearizer_core.bijections import Reversible, set_reversible
 from linearizer_core.config import TrainingConfig
 from linearizer_core.data import Batch, Splits, collate
 from linearizer_core.errors import CheckpointError, NonFiniteLossError, TrainingError
@@ -26,6 +27,7 @@ from linearizer_core.training.accelerator import make_accelerator
 from linearizer_core.training.average import WeightAverage
 from linearizer_core.training.checkpoint import CheckpointFolder, TrainingState
 from linearizer_core.training.differences import differing_keys
+from linearizer_core.training.monitor import measure_invertibility
 from linearizer_core.training.sampler import StageSampler
 from linearizer_core.training.samples import write_samples
 from linearizer_core.training.schedule import learning_rate
@@ -94,6 +96,7 @@ class _Fit:
             "seed": config.seed,
             "mixed_precision": config.mixed_precision,
             "accumulation_steps": config.accumulation_steps,
+            "reversible": config.reversible and config.reversible.model_dump(mode="json"),
             "stages": {stage.name: stage.config.model_dump(mode="json") for stage in self.stages},
         }
         self.checkpoints = CheckpointFolder(config.output / "checkpoints", keep=config.keep_checkpoints)
@@ -106,6 +109,7 @@ class _Fit:
         self.config.output.mkdir(parents=True, exist_ok=True)
         trainable = {name: parameter.requires_grad for name, parameter in self.model.named_parameters()}
         self.model.to(self.accelerator.device).train()
+        set_reversible(self.model, Reversible(**self.config.reversible.model_dump()) if self.config.reversible else None)
         resumed, state, tensors = self._restore()
         self.metrics = MetricsFile(self.config.output / "metrics.jsonl", step=state.step) if main else None
         total = sum(stage.config.steps for stage in self.stages)
@@ -119,6 +123,7 @@ class _Fit:
             self.bar.close()
             if self.metrics is not None:
                 self.metrics.close()
+        set_reversible(self.model, None)
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(trainable[name])
         return FitResult(steps=total, seconds=dict(self.seconds), resumed_from=resumed)
@@ -181,7 +186,7 @@ class _Fit:
         batch = next(self._batches(dataset, self._sampler(index, dataset, 0)))
         generator = torch.Generator(self.accelerator.device).manual_seed(derive_seed(self.config.seed, "rehearsal", index))
         with self.accelerator.autocast():
-            loss = module(batch, generator)["loss"]
+            loss = module(batch, generator, 0)["loss"]
         loss.backward()
         unreached = [name for name, parameter in parameters.items() if parameter.grad is None]
         if unreached:
@@ -239,8 +244,9 @@ class _Fit:
             self.bar.update()
             done, last = before + step + 1, step + 1 == stage.config.steps
             saving = last or done % config.checkpoint_every == 0
-            if saving or done % config.log_every == 0:
-                self._log(progress, step, done)
+            watching = config.monitor is not None and done % config.monitor.every == 0
+            if saving or watching or done % config.log_every == 0:
+                self._log(progress, step, done, self._watch(done) if watching else {})
             if last:
                 self._leave(progress)
             if config.sample_every and done % config.sample_every == 0:
@@ -260,7 +266,7 @@ class _Fit:
             chunk = micro * accelerator.num_processes + accelerator.process_index
             generator.manual_seed(derive_seed(self.config.seed, "noise", progress.index, step, chunk))
             with nullcontext() if micro + 1 == pieces else accelerator.no_sync(progress.module):
-                values = progress.module(next(batches), generator)
+                values = progress.module(next(batches), generator, step)
                 accelerator.backward(values["loss"] / pieces)
             for name, value in values.items():
                 share = value.detach().float() / pieces
@@ -274,14 +280,21 @@ class _Fit:
 
     # --- what is written -------------------------------------------------------------------------------
 
-    def _log(self, progress: _Progress, step: int, done: int) -> None:
+    def _watch(self, done: int) -> dict[str, float | None]:
+        if self.config.monitor is None or not self.accelerator.is_main_process:
+            return {}
+        with self.accelerator.autocast():
+            seed, device = self.config.seed, self.accelerator.device
+            return measure_invertibility(self.model, self.splits, self.config.monitor, step=done, seed=seed, device=device)
+
+    def _log(self, progress: _Progress, step: int, done: int, watched: dict[str, float | None]) -> None:
         """Average the steps since the last call, check them, and write a line. The only place where the host waits for the device."""
         table = self.accelerator.reduce(torch.stack(self.window), "mean").double().cpu()
         self.window.clear()
         finite = table[:, :2].isfinite().all(1)
         self._check(progress, table, finite, step, done)
         means = {name: _number(value) for name, value in zip(self.columns, table[finite].mean(0).tolist(), strict=True)}
-        line = {"step": done, "stage": progress.stage.name, "stage_step": step + 1, "lr": learning_rate(progress.stage.config, step), **means}
+        line = {"step": done, "stage": progress.stage.name, "stage_step": step + 1, "lr": learning_rate(progress.stage.config, step), **means, **watched}
         if self.metrics is not None:
             self.metrics.write(line)
             self.bar.set_postfix({"loss": means["loss"]}, refresh=False)

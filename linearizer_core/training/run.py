@@ -25,7 +25,7 @@ from linearizer_core.training.tracking import check_tracker
 
 __all__ = ["RunSummary", "train"]
 
-FREE_KEYS = frozenset({"output", "checkpoint_every", "keep_checkpoints", "sample_every", "log_every", "num_workers", "threads", "tracker"})
+FREE_KEYS = frozenset({"output", "checkpoint_every", "keep_checkpoints", "sample_every", "log_every", "num_workers", "threads", "tracker", "monitor"})
 """Fields of `TrainingConfig` that may change on resume: they do not touch the weights."""
 
 

@@ -5,24 +5,58 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from linearizer_core.bijections import Bijection
 from linearizer_core.data import Batch
 from linearizer_core.errors import TrainingError
 from linearizer_core.model import LinearizerModel
 from linearizer_core.task import Stage
+from linearizer_core.training.regularizer import lipschitz_penalty, trained_bijections
 
 __all__ = ["StageStep", "select_parameters"]
 
 
 class StageStep(nn.Module):
-    """What is handed to Accelerate: distributed wrappers act on ``forward``, and here that is the whole loss, whichever methods of the model it calls."""
+    """What is handed to Accelerate: distributed wrappers act on ``forward``, and here that is the whole loss, whichever methods of the model it calls.
+
+    Where the stage asks for it, every few steps the loss contains the penalty on gains, and ``lipschitz`` among the scalars tells it: times the number of
+    steps between two penalties, and 0 in between, so that the mean over such a period is the penalty.
+
+    Raises:
+        TrainingError: when there is a penalty, but no bijection all of whose parameters the stage trains.
+    """
 
     def __init__(self, stage: Stage, model: LinearizerModel) -> None:
         super().__init__()
         self.stage = stage
         self.model = model
+        # In a tuple they are not registered a second time.
+        self._penalized = tuple(trained_bijections(model)) if stage.config.lipschitz is not None else ()
+        if stage.config.lipschitz is not None and not self._penalized:
+            raise TrainingError(
+                f"stage {stage.name!r} has a lipschitz penalty, but trains no bijection as a whole; train all parameters of one, or set lipschitz = 'none'"
+            )
 
-    def forward(self, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        return self.stage.loss(self.model, batch, generator)
+    def forward(self, batch: Batch, generator: torch.Generator, step: int) -> dict[str, Tensor]:
+        values = self.stage.loss(self.model, batch, generator)
+        config = self.stage.config.lipschitz
+        if config is None:
+            return values
+        penalty = torch.zeros_like(values["loss"])
+        if step % config.every == 0:
+            for bijection in self._penalized:
+                points = _points(bijection, batch, generator)
+                penalty = penalty + config.every * lipschitz_penalty(bijection, points, generator, config)
+        return {**values, "loss": values["loss"] + config.weight * penalty, "lipschitz": penalty}
+
+
+def _points(bijection: Bijection, batch: Batch, generator: torch.Generator) -> Tensor:
+    """What the batch holds in the shape of the domain; standard normal noise where it holds nothing like that."""
+    tensors = [tensor for tensor in batch.values() if tensor.is_floating_point()]
+    fitting = next((tensor for tensor in tensors if tuple(tensor.shape[1:]) == bijection.in_shape), None)
+    if fitting is not None:
+        return fitting
+    rows, like = len(next(iter(batch.values()))), next(bijection.parameters())
+    return torch.randn(rows, *bijection.in_shape, generator=generator, device=like.device, dtype=like.dtype)
 
 
 def select_parameters(stage: Stage, model: LinearizerModel) -> dict[str, nn.Parameter]:

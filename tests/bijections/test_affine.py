@@ -40,3 +40,12 @@ def test_a_scale_without_inverse_is_refused(scale: float | tuple[float, ...]) ->
 def test_numbers_must_match_the_channels() -> None:
     with pytest.raises(BijectionError, match="shift has 3 numbers for 2 channels"):
         FixedAffine((2, 4, 4), shift=(1.0, 2.0, 3.0), scale=1.0)
+
+
+def test_a_bounded_scale_stays_within_its_bound() -> None:
+    affine = ElementwiseAffine((3,), log_scale_bound=0.5).double()
+    with torch.no_grad():
+        affine.log_scale.copy_(torch.tensor([[0.1, 1e6, -1e6]]))
+    z = affine(torch.ones(1, 3, dtype=torch.float64))
+    expected = 0.5 * torch.tanh(torch.tensor([[0.2, 2e6, -2e6]], dtype=torch.float64))
+    assert torch.allclose(z.log(), expected, rtol=1e-12)

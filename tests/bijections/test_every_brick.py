@@ -26,8 +26,14 @@ from linearizer_core.bijections import (
     Identity,
     Inverse,
     MLPConditioner,
+    PatchSqueeze,
     Permutation,
     PixelSqueeze,
+    PLUMixing,
+    ResNetConditioner,
+    SplineCoupling,
+    SplitMerge,
+    UNetConditioner,
     Whiten,
 )
 from linearizer_core.condition import Condition
@@ -66,6 +72,7 @@ BRICKS: dict[str, Callable[[], Bijection]] = {
     "elementwise affine, vectors": lambda: ElementwiseAffine((5,)),
     "elementwise affine, channels": lambda: ElementwiseAffine((3, 2, 4), channelwise=True),
     "elementwise affine, pixels": lambda: ElementwiseAffine((3, 2, 4)),
+    "elementwise affine, bounded": lambda: ElementwiseAffine((5,), log_scale_bound=0.1),
     "elementwise affine, per label": lambda: ElementwiseAffine((3, 2, 4), channelwise=True, categories=("label", 3)),
     "actnorm, vectors": lambda: ActNorm((5,)),
     "actnorm, images": lambda: ActNorm((3, 2, 4)),
@@ -75,9 +82,12 @@ BRICKS: dict[str, Callable[[], Bijection]] = {
     "fixed orthogonal, two factors, images": lambda: FixedOrthogonal((66, 1, 2), seed=3),
     "cayley, vectors": lambda: CayleyMixing((5,), seed=3),
     "cayley, images": lambda: CayleyMixing((3, 2, 4), seed=3),
+    "plu, vectors": lambda: PLUMixing((5,), seed=3),
+    "plu, images": lambda: PLUMixing((3, 2, 4), seed=3),
     "permutation": lambda: Permutation((5, 2, 3), seed=3),
     "haar": lambda: HaarSqueeze((3, 4, 2)),
     "pixel squeeze": lambda: PixelSqueeze((3, 4, 2)),
+    "patch squeeze": lambda: PatchSqueeze((2, 6, 2), patch=(3, 1)),
     "flatten": lambda: Flatten((3, 2, 4)),
     "whiten": lambda: Whiten(4),
     "affine coupling": dense_coupling,
@@ -88,9 +98,22 @@ BRICKS: dict[str, Callable[[], Bijection]] = {
     "affine coupling, unequal parts": lambda: AffineCoupling((5,), MLPConditioner(4, 2, width=6), split=4),
     "additive coupling": lambda: AdditiveCoupling((5,), MLPConditioner(2, 3, width=6, depth=2)),
     "additive coupling, flipped images": lambda: AdditiveCoupling((3, 4, 2), ConvConditioner(2, 1, width=4, depth=0), flip=True),
+    "affine coupling, alternating": lambda: AffineCoupling((5,), MLPConditioner(2, 6, width=6), mask="alternating", flip=True),
+    "affine coupling, alternating images": lambda: AffineCoupling((3, 2, 3), ResNetConditioner(2, 2, width=4, depth=1), mask="alternating"),
+    "affine coupling, checkerboard": lambda: AffineCoupling((1, 3, 5), UNetConditioner(1, 2, width=4, depth=1), mask="checkerboard"),
+    "additive coupling, flipped checkerboard": lambda: AdditiveCoupling((2, 3, 2), ConvConditioner(2, 2, width=4), flip=True, mask="checkerboard"),
+    "spline coupling": lambda: SplineCoupling((5,), MLPConditioner(2, 3 * 23, width=6)),
+    "spline coupling, images, per label": lambda: SplineCoupling(
+        (3, 2, 3), ConvConditioner(2, 11, width=4, categories=LABEL), flip=True, bins=4, conditions=LABEL
+    ),
+    "spline coupling, checkerboard": lambda: SplineCoupling((1, 3, 3), ConvConditioner(1, 5, width=4), mask="checkerboard", bins=2, slope_bound=9.0),
     "inverse": lambda: Inverse(dense_coupling(conditions=LABEL)),
     "inverse of a chain": lambda: Inverse(conditional_chain()),
     "chain": conditional_chain,
+    "split and merge": lambda: SplitMerge(image_coupling(conditions=LABEL), ActNorm((2, 2, 3))),
+    "split and merge, nested": lambda: SplitMerge(
+        Chain(HaarSqueeze((1, 4, 6)), SplitMerge(PLUMixing((3, 2, 3), seed=4), Identity((1, 2, 3)))), Identity((1, 4, 6))
+    ),
     "direct sum": lambda: DirectSum(dense_coupling(conditions=LABEL), Identity((2,))),
 }
 DEEP = {"chain", "inverse of a chain"}
@@ -155,7 +178,7 @@ def test_a_visit_to_float32_costs_float64_nothing_but_rounded_weights(brick: Bij
     assert largest(brick.inverse(brick(x, condition), condition) - x) < 1e-12
 
 
-@pytest.mark.parametrize("exact", ["identity", "permutation", "pixel squeeze", "flatten"])
+@pytest.mark.parametrize("exact", ["identity", "permutation", "pixel squeeze", "patch squeeze", "flatten"])
 def test_bit_exact_bricks_keep_bits(exact: str) -> None:
     brick = trained(BRICKS[exact])
     x = 1e3 * examples(brick)[0].float()
@@ -164,7 +187,7 @@ def test_bit_exact_bricks_keep_bits(exact: str) -> None:
 
 
 def test_all_other_bricks_promise_no_bits(name: str, brick: Bijection) -> None:
-    assert brick.bit_exact == (name in {"identity", "permutation", "pixel squeeze", "flatten"})
+    assert brick.bit_exact == (name in {"identity", "permutation", "pixel squeeze", "patch squeeze", "flatten"})
 
 
 def test_log_determinants_against_autograd(brick: Bijection) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -46,18 +47,25 @@ def keep_only(output: Path, step: int) -> None:
             shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize("accumulation_steps", [1, 2])
+@pytest.mark.parametrize("options", [{"accumulation_steps": 1}, {"accumulation_steps": 2}, {"reversible": {"anchor_every": 2}}], ids=str)
 @pytest.mark.parametrize("step", [2, 6, 8, 11])
-def test_resume_gives_the_bits_of_the_uninterrupted_run(tmp_path: Path, step: int, accumulation_steps: int) -> None:
-    whole, _ = run_tiny(tmp_path / "whole", two_stages(), accumulation_steps=accumulation_steps)
-    _, first = run_tiny(tmp_path / "parts", two_stages(), accumulation_steps=accumulation_steps, checkpoint_every=1, keep_checkpoints=99)
+def test_resume_gives_the_bits_of_the_uninterrupted_run(tmp_path: Path, step: int, options: dict[str, Any]) -> None:
+    whole, _ = run_tiny(tmp_path / "whole", two_stages(), **options)
+    _, first = run_tiny(tmp_path / "parts", two_stages(), **options, checkpoint_every=1, keep_checkpoints=99)
     assert first.resumed_from is None
     keep_only(tmp_path / "parts", step)
     torch.randn(17)  # the global random state is not part of a checkpoint, and must not matter
-    resumed, result = run_tiny(tmp_path / "parts", two_stages(), accumulation_steps=accumulation_steps)
+    resumed, result = run_tiny(tmp_path / "parts", two_stages(), **options)
     assert result.resumed_from == step
     assert same_bits(whole, resumed)
     assert (tmp_path / "parts" / "metrics.jsonl").read_text() == (tmp_path / "whole" / "metrics.jsonl").read_text()
+
+
+def test_rebuilding_activations_changes_only_rounding(tmp_path: Path) -> None:
+    (plain, _), (saving, _) = (run_tiny(tmp_path / str(number), two_stages(), **options) for number, options in enumerate(({}, {"reversible": {}})))
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(saving.state_dict()[name], tensor, rtol=1e-3, atol=1e-4)
+    assert not any(getattr(member, "reversible", None) for member in saving.modules())
 
 
 def test_adamw_moments_are_restored_with_their_parameters(tmp_path: Path) -> None:

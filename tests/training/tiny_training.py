@@ -190,6 +190,7 @@ def main() -> None:
     else:
         for name in ("noise", "silent"):
             run_split(output, name)
+        run_split(output / "reversible", "silent", reversible={"anchor_every": 2, "check_every": 1, "tolerance": 1e-9})
         assert run_split(output, "silent").resumed_from == 12
         (output / "processes").write_text(str(torch.distributed.get_world_size()))
         torch.distributed.destroy_process_group()

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from linearizer_core.bijections.conditioners.embedding import ConditionEmbedding
+from linearizer_core.bijections.lipschitz import LipschitzShares, conv_layer, linear_layer
 from linearizer_core.condition import Condition
 
 
@@ -27,8 +28,12 @@ class ConvConditioner(nn.Module):
         depth: number of residual blocks.
         token_mixing: ``(height, width)`` of the grid to mix over, or None for convolutions alone.
         categories: name and number of categories of the conditions to embed.
+        lipschitz: c, for an output with :math:`|f(x, y) - f(x', y)| \le c\, |x - x'|` under any condition y; an additive coupling then has gain at most
+            :math:`(c + \sqrt{c^2 + 4}) / 2`, in both directions and everywhere. No bound when None. See `LipschitzConv2d` for how firm it is.
+        grid: ``(height, width)`` on which the bound holds; that of the token mixing when None.
 
     Raises:
+        BijectionError: when c is not positive, or has no grid.
         ConditionError: in the call, when a condition is missing or out of range.
 
     Example:
@@ -46,13 +51,16 @@ class ConvConditioner(nn.Module):
         depth: int = 1,
         token_mixing: tuple[int, int] | None = None,
         categories: dict[str, int] | None = None,
+        lipschitz: float | None = None,
+        grid: tuple[int, int] | None = None,
     ) -> None:
         super().__init__()
-        self.first = nn.Conv2d(in_channels, width, 3, padding=1)
+        shares, grid = LipschitzShares.of(lipschitz, blocks=depth + (token_mixing is not None)), grid or token_mixing
+        self.first = conv_layer(in_channels, width, shares.first, grid)
         self.embedding = ConditionEmbedding(categories, width=width) if categories else None
-        self.mixing = nn.Linear(math.prod(token_mixing), math.prod(token_mixing)) if token_mixing else None
-        self.blocks = nn.ModuleList(nn.Conv2d(width, width, 3, padding=1) for _ in range(depth))
-        self.last = nn.Conv2d(width, out_channels, 3, padding=1)
+        self.mixing = linear_layer(math.prod(token_mixing), math.prod(token_mixing), shares.block) if token_mixing else None
+        self.blocks = nn.ModuleList(conv_layer(width, width, shares.block, grid) for _ in range(depth))
+        self.last = conv_layer(width, out_channels, shares.last, grid)
         for parameter in self.last.parameters():
             nn.init.zeros_(parameter)
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from linearizer_core.bijections.conditioners.embedding import ConditionEmbedding
+from linearizer_core.bijections.lipschitz import LipschitzShares, linear_layer
 from linearizer_core.condition import Condition
 
 
@@ -23,8 +24,11 @@ class MLPConditioner(nn.Module):
         width: hidden size.
         depth: number of residual blocks.
         categories: name and number of categories of the conditions to embed.
+        lipschitz: c, for an output with :math:`|f(x, y) - f(x', y)| \le c\, |x - x'|` under any condition y; an additive coupling then has gain at most
+            :math:`(c + \sqrt{c^2 + 4}) / 2`, in both directions and everywhere. No bound when None. See `LipschitzLinear` for how firm it is.
 
     Raises:
+        BijectionError: when c is not positive.
         ConditionError: in the call, when a condition is missing or out of range.
 
     Example:
@@ -33,12 +37,22 @@ class MLPConditioner(nn.Module):
         tensor([[0., 0.]], grad_fn=<AddmmBackward0>)
     """
 
-    def __init__(self, in_features: int, out_features: int, *, width: int, depth: int = 1, categories: dict[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        width: int,
+        depth: int = 1,
+        categories: dict[str, int] | None = None,
+        lipschitz: float | None = None,
+    ) -> None:
         super().__init__()
-        self.first = nn.Linear(in_features, width)
+        shares = LipschitzShares.of(lipschitz, blocks=depth)
+        self.first = linear_layer(in_features, width, shares.first)
         self.embedding = ConditionEmbedding(categories, width=width) if categories else None
-        self.blocks = nn.ModuleList(nn.Linear(width, width) for _ in range(depth))
-        self.last = nn.Linear(width, out_features)
+        self.blocks = nn.ModuleList(linear_layer(width, width, shares.block) for _ in range(depth))
+        self.last = linear_layer(width, out_features, shares.last)
         for parameter in self.last.parameters():
             nn.init.zeros_(parameter)
 

@@ -1,4 +1,4 @@
-"""The backbone ``coupling``: an invertible network of affine or additive couplings.
+"""The backbone ``coupling``: an invertible network of affine, additive or spline couplings.
 
 - `linearizer_coupling.config.CouplingConfig`: its options
 - `linearizer_coupling.backbone.coupling_backbone`: makes it

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
 
 from linearizer_core.bijections import (
     ActNorm,
@@ -19,7 +23,11 @@ from linearizer_core.bijections import (
     HaarSqueeze,
     MLPConditioner,
     PixelSqueeze,
+    ResNetConditioner,
     Shape,
+    SplineCoupling,
+    TimmConditioner,
+    UNetConditioner,
     coupling_sizes,
 )
 from linearizer_core.errors import ConfigError
@@ -32,7 +40,7 @@ _MIXINGS = {"fixed": FixedOrthogonal, "cayley": CayleyMixing}
 def coupling_backbone(in_shape: Shape, config: CouplingConfig, conditions: dict[str, int] | None = None) -> Chain:
     r"""A chain :math:`g` from ``in_shape`` to a flat latent ``(D,)``, by Dinh et al., arXiv 1605.08803, with orthogonal mixing.
 
-    For an image ``(C, H, W)``: for each level a squeeze and couplings with convolutional conditioners, then `Flatten`. For every shape:
+    For an image ``(C, H, W)``: for each level a squeeze and couplings with conditioners for images, then `Flatten`. For every shape:
     couplings with dense conditioners. Each pair of couplings, the second one flipped, follows a normalisation and an orthogonal mixing;
     a last normalisation and mixing end the chain. Every coupling starts as the identity.
 
@@ -42,8 +50,9 @@ def coupling_backbone(in_shape: Shape, config: CouplingConfig, conditions: dict[
         conditions: names and numbers of categories; every conditioner embeds them.
 
     Raises:
-        ConfigError: when levels do not fit the shape, or ``class_scale`` is asked for without a condition.
-        BijectionError: when couplings are asked for on a single coordinate.
+        ConfigError: when levels do not fit the shape, options exclude each other, or ``class_scale`` is asked for without a condition.
+        BijectionError: when a mask does not fit, such as that of couplings on a single coordinate.
+        ModuleNotFoundError: for conditioners made of timm's blocks, without timm.
 
     Example:
         >>> import torch
@@ -56,25 +65,30 @@ def coupling_backbone(in_shape: Shape, config: CouplingConfig, conditions: dict[
     """
     if config.class_scale and not conditions:
         raise ConfigError("class_scale = true, but this backbone has no condition; give it one, or set class_scale = false")
-    return Chain(*_Builder(config, dict(conditions or {})).bricks(tuple(in_shape)))
+    return Chain(*_Builder(config, tuple(in_shape), dict(conditions or {})).bricks())
 
 
 class _Builder:
     """Emits the bricks in order, numbering the mixings so that each draws its own matrix."""
 
-    def __init__(self, config: CouplingConfig, conditions: dict[str, int]) -> None:
+    def __init__(self, config: CouplingConfig, in_shape: Shape, conditions: dict[str, int]) -> None:
         self.config = config
+        self.in_shape = in_shape
         self.conditions = conditions
         self.mixings = 0
+        norms_at_once = len(conditions) if config.class_scale else int(config.norm == "affine")
+        self.scale_share = config.log_scale_share(in_shape, norms_at_once)
 
-    def bricks(self, shape: Shape) -> Iterator[Bijection]:
+    def bricks(self) -> Iterator[Bijection]:
+        shape = self.in_shape
         levels, dense = self.config.levels_for(shape), self.config.dense_for(shape)
         if self.config.normalize is not None:
             yield FixedAffine(shape, shift=self.config.normalize.shift, scale=self.config.normalize.scale)
         for level in levels:
-            squeeze = _SQUEEZES[level.squeeze](shape)
-            yield squeeze
-            shape = squeeze.out_shape
+            if level.squeeze != "none":
+                squeeze = _SQUEEZES[level.squeeze](shape)
+                yield squeeze
+                shape = squeeze.out_shape
             yield from self._couplings(shape, level)
         if len(shape) > 1:
             flatten = Flatten(shape)
@@ -97,10 +111,10 @@ class _Builder:
         if self.config.norm == "actnorm":
             yield ActNorm(shape)
         elif self.config.norm == "affine" and not self.config.class_scale:
-            yield ElementwiseAffine(shape, channelwise=is_image)
+            yield ElementwiseAffine(shape, channelwise=is_image, log_scale_bound=self.scale_share)
         if self.config.class_scale:
             for category in self.conditions.items():
-                yield ElementwiseAffine(shape, channelwise=is_image, categories=category)
+                yield ElementwiseAffine(shape, channelwise=is_image, categories=category, log_scale_bound=self.scale_share)
 
     def _mixing(self, shape: Shape) -> Bijection:
         # Seeds are apart by a prime, so that configurations with neighbouring seeds share no matrix.
@@ -109,14 +123,37 @@ class _Builder:
         return _MIXINGS[self.config.mixing](shape, seed=seed)
 
     def _coupling(self, shape: Shape, options: LevelConfig | DenseConfig, *, flip: bool) -> Bijection:
-        kept, changed = coupling_sizes(shape[0], flip=flip)
-        outputs = changed * (2 if self.config.coupling == "affine" else 1)
-        conditioner: ConvConditioner | MLPConditioner
+        kept, changed = coupling_sizes(shape[0], flip=flip, mask=options.mask)
+        outputs = changed * {"affine": 2, "additive": 1, "spline": 3 * self.config.spline.bins - 1}[self.config.coupling]
+        sizes: dict[str, Any] = {"width": options.width, "depth": options.depth, "categories": self.conditions}
         if isinstance(options, LevelConfig):
-            grid = (shape[1], shape[2]) if options.token_mixing else None
-            conditioner = ConvConditioner(kept, outputs, width=options.width, depth=options.depth, token_mixing=grid, categories=self.conditions)
+            conditioner = self._image_conditioner(shape, options, kept, outputs, sizes)
         else:
-            conditioner = MLPConditioner(kept, outputs, width=options.width, depth=options.depth, categories=self.conditions)
+            conditioner = MLPConditioner(kept, outputs, **sizes, lipschitz=self.config.lipschitz)
+        common: dict[str, Any] = {"flip": flip, "mask": options.mask, "conditions": self.conditions}
+        share = self.scale_share
         if self.config.coupling == "additive":
-            return AdditiveCoupling(shape, conditioner, flip=flip, conditions=self.conditions)
-        return AffineCoupling(shape, conditioner, flip=flip, log_scale_bound=self.config.log_scale_bound, conditions=self.conditions)
+            return AdditiveCoupling(shape, conditioner, **common)
+        if self.config.coupling == "affine":
+            return AffineCoupling(shape, conditioner, **common, log_scale_bound=self.config.log_scale_bound if share is None else share)
+        spline = self.config.spline
+        slope_bound = spline.slope_bound if share is None else math.exp(share)
+        return SplineCoupling(shape, conditioner, **common, bins=spline.bins, interval=spline.interval, slope_bound=slope_bound)
+
+    def _image_conditioner(self, shape: Shape, options: LevelConfig, kept: int, outputs: int, sizes: dict[str, Any]) -> nn.Module:
+        name, grid = options.conditioner, (shape[1], shape[2])
+        if name != "conv" and options.token_mixing:
+            raise ConfigError(f"levels: token_mixing = true with conditioner = {name!r}; only conditioner = 'conv' mixes tokens")
+        if name != "conv" and self.config.lipschitz is not None:
+            raise ConfigError(
+                f"lipschitz = {self.config.lipschitz} with conditioner = {name!r}, whose Lipschitz constant cannot be bounded; give conditioner = 'conv'"
+            )
+        if name == "resnet":
+            return ResNetConditioner(kept, outputs, **sizes)
+        if name == "unet":
+            return UNetConditioner(kept, outputs, **sizes)
+        if name == "timm":
+            timm = options.timm
+            return TimmConditioner(kept, outputs, **sizes, grid=grid, block=timm.block, heads=timm.heads, patch=timm.patch)
+        mixing = grid if options.token_mixing else None
+        return ConvConditioner(kept, outputs, **sizes, token_mixing=mixing, lipschitz=self.config.lipschitz, grid=grid)

@@ -14,8 +14,23 @@ _LARGEST_MIXED_GRID = 64
 _SMALLEST_SIDE = 8
 
 
+class TimmConfig(BaseModel):
+    """Options of conditioners made of timm's blocks, next to width and depth.
+
+    Example:
+        >>> TimmConfig(patch=2).block
+        'vit'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    block: Literal["vit", "convnext"] = Field("vit", description="attention, which sees the whole image, or 7x7 convolutions")
+    heads: int = Field(4, ge=1, description="attention heads of block = vit; they divide the width")
+    patch: int = Field(1, ge=1, description="side of the squares of positions that make one token")
+
+
 class LevelConfig(BaseModel):
-    """One resolution of an image: a squeeze, then convolutional couplings on what it gives.
+    """One resolution of an image: a squeeze, then couplings on what it gives.
 
     Example:
         >>> LevelConfig(couplings=4, width=64, token_mixing=True).squeeze
@@ -24,11 +39,18 @@ class LevelConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    squeeze: Literal["haar", "pixel"] = Field("haar", description="orthonormal averages and differences, or the pixels as they are")
+    squeeze: Literal["haar", "pixel", "none"] = Field("haar", description="orthonormal averages and differences, the pixels as they are, or no squeeze")
     couplings: int = Field(4, ge=0, description="number of couplings; each pair shares a normalisation and a mixing")
+    mask: Literal["halves", "alternating", "checkerboard"] = Field(
+        "halves", description="what a coupling keeps: half of the channels, every second channel, or every second position"
+    )
+    conditioner: Literal["conv", "resnet", "unet", "timm"] = Field(
+        "conv", description="3x3 convolutions, pre-activation residual blocks, a U-Net, or timm's blocks (needs linearizer[timm])"
+    )
     width: int = Field(64, ge=1, description="hidden channels of the conditioners")
-    depth: int = Field(1, ge=0, description="residual blocks of the conditioners")
-    token_mixing: bool = Field(False, description="let every position see every other; (height * width) ** 2 parameters a coupling")
+    depth: int = Field(1, ge=0, description="residual blocks of the conditioners; halvings of a U-Net")
+    token_mixing: bool = Field(False, description="conv only: let every position see every other; (height * width) ** 2 parameters a coupling")
+    timm: TimmConfig = Field(TimmConfig(), description="timm only: kind and size of the blocks")
 
 
 class DenseConfig(BaseModel):
@@ -42,8 +64,24 @@ class DenseConfig(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     couplings: int = Field(8, ge=0, description="number of couplings; each pair shares a normalisation and a mixing")
+    mask: Literal["halves", "alternating"] = Field("halves", description="what a coupling keeps: half of the coordinates, or every second one")
     width: int = Field(512, ge=1, description="hidden size of the conditioners")
     depth: int = Field(1, ge=0, description="residual blocks of the conditioners")
+
+
+class SplineConfig(BaseModel):
+    """Options of spline couplings.
+
+    Example:
+        >>> SplineConfig(bins=16).interval
+        3.0
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    bins: int = Field(8, ge=2, description="K, the number of bins; a conditioner gives 3 K - 1 numbers for each coordinate")
+    interval: float = Field(3.0, gt=0, description="B: the spline acts on [-B, B] and is the identity outside")
+    slope_bound: float = Field(4.0, gt=1, description="m: every derivative lies in [1/m, m]")
 
 
 class NormalizeConfig(BaseModel):
@@ -66,16 +104,23 @@ class CouplingConfig(BaseModel):
     Example:
         >>> CouplingConfig().levels_for((1, 28, 28))[1].token_mixing
         True
-        >>> CouplingConfig().dense_for((2,))
-        DenseConfig(couplings=8, width=128, depth=1)
+        >>> CouplingConfig().dense_for((2,)).width
+        128
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     levels: tuple[LevelConfig, ...] | None = Field(None, description="resolutions of an image, finest first; chosen by shape if not given")
     dense: DenseConfig | None = Field(None, description="couplings on the flat latent; chosen by shape if not given")
-    coupling: Literal["affine", "additive"] = Field("affine", description="additive couplings invert more accurately and keep volume")
+    coupling: Literal["affine", "additive", "spline"] = Field(
+        "affine", description="additive couplings invert more accurately and keep volume; splines bend single coordinates within bounds"
+    )
     log_scale_bound: float = Field(1.0, gt=0, description="a in log_s = a tanh(h / a) of affine couplings")
+    spline: SplineConfig = Field(SplineConfig(), description="options of spline couplings")
+    log_scale_budget: float | None = Field(
+        None, gt=0, description="bound on the sum of all learned log-scales, shared equally by couplings and norms; takes the place of the single bounds"
+    )
+    lipschitz: float | None = Field(None, gt=0, description="bound on the Lipschitz constant of every conditioner (dense ones and conv); none for no bound")
     mixing: Literal["fixed", "cayley"] = Field("fixed", description="random orthogonal, or learned: O(D^3) a call")
     norm: Literal["affine", "actnorm", "none"] = Field("affine", description="learned scale and shift, the same set from the first batch, or none")
     final_mixing: bool = Field(True, description="end with a mixing of the flat latent; of no use where a Gaussian follows")
@@ -97,9 +142,11 @@ class CouplingConfig(BaseModel):
         halvings = _halvings(height, width)
         if self.levels is None:
             return _default_levels(height, width, halvings)
-        if len(self.levels) > halvings:
+        squeezes = sum(level.squeeze != "none" for level in self.levels)
+        if squeezes > halvings:
             times = {0: "not at all", 1: "once", 2: "twice"}.get(halvings, f"{halvings} times")
-            raise ConfigError(f"levels: {len(self.levels)} given, but {height}x{width} can be halved {times}; give at most {halvings}, or pad the images")
+            fix = f"give at most {halvings}, pad the images, or set squeeze = 'none'"
+            raise ConfigError(f"levels: {squeezes} given, but {height}x{width} can be halved {times}; {fix}")
         return self.levels
 
     def dense_for(self, in_shape: tuple[int, ...]) -> DenseConfig:
@@ -108,6 +155,30 @@ class CouplingConfig(BaseModel):
             return self.dense
         dim = math.prod(in_shape)
         return DenseConfig(couplings=8 if 1 < dim <= _LARGEST_DENSE_DIM else 0, width=512 if dim >= 128 else 128)
+
+    def log_scale_share(self, in_shape: tuple[int, ...], norms_at_once: int) -> float | None:
+        """The part of ``log_scale_budget`` that each learned scale gets, or None without a budget.
+
+        Arguments:
+            in_shape: shape of one example.
+            norms_at_once: number of learned scales that make up one normalisation.
+
+        Raises:
+            ConfigError: when there is nothing to share the budget, when a norm cannot be bounded, or when single bounds are given as well.
+        """
+        if self.log_scale_budget is None:
+            return None
+        if self.norm == "actnorm":
+            raise ConfigError("log_scale_budget with norm = 'actnorm': its scales are set from data, no budget can bound them; give norm = 'affine' or 'none'")
+        for name, given, default in (("log_scale_bound", self.log_scale_bound, 1.0), ("spline.slope_bound", self.spline.slope_bound, 4.0)):
+            if given != default:
+                raise ConfigError(f"log_scale_budget = {self.log_scale_budget} and {name} = {given} both bound the scales; leave one of them out")
+        couplings = [level.couplings for level in self.levels_for(in_shape)] + [self.dense_for(in_shape).couplings]
+        norms = norms_at_once * (1 + sum((count + 1) // 2 for count in couplings))
+        scales = norms if self.coupling == "additive" else norms + sum(couplings)
+        if scales == 0:
+            raise ConfigError(f"log_scale_budget = {self.log_scale_budget}, but additive couplings without norm learn no scale; leave the budget out")
+        return self.log_scale_budget / scales
 
 
 def _halvings(height: int, width: int) -> int:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from linearizer_core.bijections import inverse_with_report
 from linearizer_core.condition import Condition
 from linearizer_core.data import Splits, stack
 from linearizer_core.features import ClassifierFeatures
@@ -40,6 +41,8 @@ NOTES = {
     "exact_limit_vs_euler_loop_rel_err": "the exact flow to t = 1 against the Euler loop, which stops at 1 - 1/T",
     "invertibility_max_abs_err": "g^-1(g(x)) against x, test images, float32",
     "invertibility_max_abs_err_float64": "the same weights in float64",
+    "inverse_iterations": "most iterations of one block's iterative inverse, those test images",
+    "inverse_error_bound": "largest a-posteriori bound on the error of one block's iterative inverse, Euclidean",
     "superposition_rel_err": "f(a (.) u (+) b (.) v) against a (.) f(u) (+) b (.) f(v)",
     "idempotency_max_abs_err": "p(p(x)) against p(x), p the projector with the core of f, test images",
     "rank": "coordinates that the operator keeps",
@@ -116,6 +119,10 @@ def _exactness(model: LinearizerModel, operator: LinearOperator, test: dict[str,
     x = test["x"][:500]
     condition = _condition_of(model, x, test)
     result: dict[str, Any] = {"invertibility_max_abs_err": _round_trip(model, x, condition)}
+    if model.gy.inverse_kind == "iterative":
+        _, reports = inverse_with_report(model.gy, model.gy(x, condition), condition)
+        result["inverse_iterations"] = max(report.iterations for report in reports)
+        result["inverse_error_bound"] = max(report.bound for report in reports)
     double = copy.deepcopy(model).double()
     result["invertibility_max_abs_err_float64"] = _round_trip(double, x.double(), condition)
 

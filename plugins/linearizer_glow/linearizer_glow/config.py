@@ -1,1 +1,50 @@
 """Options of the backbone ``glow``. Torch-free."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class NormalizeConfig(BaseModel):
+    """Normalisation of pixels ahead of everything else: ``(x + shift) * scale``, one number or one per channel.
+
+    Example:
+        >>> NormalizeConfig(shift=-0.5, scale=2.0).scale
+        2.0
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shift: float | tuple[float, ...] = Field(0.0, description="added first")
+    scale: float | tuple[float, ...] = Field(1.0, description="multiplied next; not zero")
+
+
+class GlowConfig(BaseModel):
+    """Options of the backbone ``glow``. The defaults make a model for any shape of at least two numbers.
+
+    The number of couplings is ``steps`` times the number of levels, which is one where nothing is squeezed.
+
+    Example:
+        >>> GlowConfig(levels=2, steps=8).mixing
+        'cayley'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    levels: int | None = Field(None, ge=0, description="squeezes; by default until a side is at most 8 or odd. 0: one level, not squeezed")
+    steps: int = Field(4, ge=1, description="steps at each level: a normalisation, a mixing and a coupling each")
+    squeeze: Literal["pixel", "haar"] = Field("pixel", description="the pixels as they are, or orthonormal averages and differences")
+    split: bool = Field(True, description="half of the channels leave at the end of each level but the last")
+    coupling: Literal["affine", "additive"] = Field("affine", description="additive couplings invert more accurately and keep volume")
+    log_scale_budget: float = Field(4.0, gt=0, description="sum of the bounds a in log_s = a tanh(h / a) of all affine couplings, equal for each")
+    log_scale_bound: float | None = Field(None, gt=0, description="the bound a of every affine coupling, in place of its share of the budget")
+    width: int = Field(64, ge=1, description="hidden channels (vectors: hidden size) of the conditioners")
+    depth: int = Field(1, ge=0, description="residual blocks of the conditioners")
+    lipschitz: float | None = Field(None, gt=0, description="bound on the Lipschitz constant of every conditioner; none for no bound")
+    mixing: Literal["cayley", "plu", "fixed"] = Field("cayley", description="learned orthogonal; learned by triangular factors; random orthogonal")
+    norm: Literal["actnorm", "affine", "none"] = Field("actnorm", description="scale and shift set from the first batch, the same set to 1 and 0, or none")
+    final_mixing: bool = Field(True, description="mix all coordinates of the coarsest level at the end; of no use where a Gaussian follows")
+    normalize: NormalizeConfig | None = Field(None, description="normalisation of pixels, as the first brick")
+    seed: int = Field(0, ge=0, description="draws the mixings; weights are drawn by torch's own generator")

@@ -7,8 +7,28 @@ from collections.abc import Sequence
 from linearizer_core.hookspecs import hookimpl
 from linearizer_core.specs import BackboneSpec
 
+_DETAILS = """\
+Glow: steps of normalisation, invertible 1x1 mixing and coupling, at several resolutions. At the end of each level but the last, half of the channels leave;
+all parts merge into one flat latent, coarsest level first, so that a core that keeps leading coordinates keeps the coarse content. Use it for likelihoods
+on images, and where a multi-scale latent helps. On vectors it is a single level with dense conditioners.
+
+It is a bijection for all weights: the scales of all couplings share one budget (`log_scale_budget`), and the mixing is orthogonal (`cayley`, `fixed`) or
+has a bounded determinant and is inverted by triangular solves (`plu`). It does not bound the gain: shifts, the scales of the normalisation and the
+triangular factors of `plu` are free, so that far from the data, or after long training, float32 may lose digits. With `coupling = "additive"`, `norm =
+"none"`, `lipschitz` and an orthogonal mixing the gain is bounded everywhere. Normalisations are set from the first training batch; before it, every call
+raises."""
+
 
 @hookimpl
 def linearizer_backbones() -> Sequence[BackboneSpec]:
     """The backbone ``glow``."""
-    return []
+    return [
+        BackboneSpec(
+            "glow",
+            target="linearizer_glow.backbone:glow_backbone",
+            config="linearizer_glow.config:GlowConfig",
+            summary="ActNorm, invertible 1x1 mixing and couplings over several scales, merged into one flat latent",
+            reference="arXiv 1807.03039",
+            details=_DETAILS,
+        )
+    ]

@@ -1,0 +1,149 @@
+"""`linearizer new`: what it writes works, and five commands lead from nothing to a trained linearizer."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from linearizer_core.errors import ConfigError
+from linearizer_core.scaffold import PLUGIN_KINDS, PluginKind, new_plugin
+
+REPOSITORY = Path(__file__).parents[1]
+PAGE = REPOSITORY / "docs" / "write-a-backbone.md"
+
+
+class Machine:
+    """A folder with a virtual environment of its own that sees the packages of this one, and no network."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        venv.create(folder / "venv", symlinks=True)
+        self.bin = folder / "venv" / "bin"
+        own = Path(subprocess.run([self.bin / "python", "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], **_CAPTURE).stdout.strip())
+        # Also runs the .pth files of this environment: the framework may be installed in editable mode.
+        (own / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n", encoding="utf-8")
+        self._launcher("linearizer", "from linearizer_core.cli import main\nmain()")
+        self._launcher("pip", "import runpy\nrunpy.run_module('pip', run_name='__main__')")
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(("LINEARIZER_", "PIP_"))}
+        self.environment = {
+            **inherited,
+            "PATH": os.pathsep.join([str(self.bin), os.environ["PATH"]]),
+            "LINEARIZER_CACHE": str(folder / "cache"),
+            "PIP_NO_INDEX": "1",
+            "PIP_NO_BUILD_ISOLATION": "0",  # pip reads the negation of the option: 0 switches isolation off
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+        }
+
+    def _launcher(self, name: str, program: str) -> None:
+        path = self.bin / name
+        path.write_text(f"#!{self.bin / 'python'}\n{program}\n", encoding="utf-8")
+        path.chmod(0o755)
+
+    def run(self, command: str) -> str:
+        done = subprocess.run(command, shell=True, cwd=self.folder, env=self.environment, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
+        return done.stdout
+
+
+_CAPTURE: dict[str, bool] = {"check": True, "capture_output": True, "text": True}
+
+
+@pytest.fixture(scope="module")
+def machine(tmp_path_factory: pytest.TempPathFactory) -> Machine:
+    return Machine(tmp_path_factory.mktemp("author"))
+
+
+def fences(language: str) -> list[tuple[str, str]]:
+    found = re.findall(rf'^```{language}(?: title="([^"]*)")?\n(.*?)^```$', PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return [(title, text) for title, text in found]
+
+
+def test_five_commands_from_nothing_to_a_trained_linearizer(machine: Machine) -> None:
+    """The commands of the page, in its order, with the page's own bijection put in after the first of them."""
+    commands = [line.removeprefix("$ ") for line in fences("console")[0][1].splitlines()]
+    assert len(commands) == 5
+    machine.run(commands[0])
+    project = machine.folder / "linearizer-swirl"
+    for title, text in fences("python"):
+        assert (project / title).exists()
+        (project / title).write_text(text, encoding="utf-8")
+    machine.run(commands[1])
+    assert "swirl" in machine.run(commands[2])
+    assert "failed" not in machine.run(commands[3])
+    machine.run(commands[4])
+    report = json.loads((machine.folder / "runs" / "swirl" / "report.json").read_text(encoding="utf-8"))
+    assert report["invertibility_max_abs_err"] < 1e-4
+    # Far better than noise, which is beyond 400 by this measure: the author's bijection was trained.
+    assert report["frechet_one_step"] < 100
+    saved = json.loads((machine.folder / "runs" / "swirl" / "model" / "config.json").read_text(encoding="utf-8"))
+    assert {"component": "backbone", "distribution": "linearizer-swirl", "version": "0.1.0"} in saved["plugins"]
+
+
+def test_its_own_test_runs_the_kit_and_catches_a_mistake(machine: Machine) -> None:
+    machine.run("linearizer new backbone wobble && pip install -e linearizer-wobble")
+    assert " passed" in machine.run("python -m pytest -q -p no:cacheprovider linearizer-wobble")
+    brick = machine.folder / "linearizer-wobble" / "linearizer_wobble" / "brick.py"
+    right = brick.read_text(encoding="utf-8")
+    wrong = right.replace("return z * (-log_slope).exp()", "return z * log_slope.exp()")
+    assert wrong != right
+    brick.write_text(wrong, encoding="utf-8")
+    done = subprocess.run(
+        [machine.bin / "linearizer", "check", "wobble", "--dtype", "float64"],
+        cwd=machine.folder,
+        env=machine.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "failed" in done.stdout
+
+
+@pytest.mark.parametrize(("kind", "name"), [("operator", "fading"), ("task", "tidy_up")])
+def test_the_other_kinds_pass_the_kit_and_train(machine: Machine, kind: str, name: str) -> None:
+    folder = f"linearizer-{name.replace('_', '-')}"
+    machine.run(f"linearizer new {kind} {name} && pip install -e {folder}")
+    machine.run(f"linearizer check {name}")
+    steps = "task.published.training.steps=20" if kind == "operator" else "task.training.steps=20"
+    machine.run(f"linearizer train {folder}/train.toml {steps}")
+    assert (machine.folder / "runs" / name / "report.json").exists()
+
+
+@pytest.mark.parametrize("kind", PLUGIN_KINDS)
+def test_what_is_written_passes_formatter_and_linter(kind: PluginKind, tmp_path: Path) -> None:
+    project = new_plugin(kind, "two_words", tmp_path)
+    configuration = ["--config", str(REPOSITORY / "pyproject.toml")]
+    for command in (["format", "--check"], ["check", "--config", "lint.isort.known-first-party = ['linearizer_core', 'linearizer_two_words']"]):
+        subprocess.run([sys.executable, "-m", "ruff", *command, *configuration, str(project)], **_CAPTURE)
+    assert not [path for path in project.rglob("*") if path.is_file() and "{{" in path.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "message"),
+    [
+        ("dataset", "mine", "no template for 'dataset'; kinds: backbone, operator, task"),
+        ("backbone", "My-Net", "name 'My-Net' is malformed; expected lower-case words joined by _"),
+        ("backbone", "coupling", "backbone 'coupling' exists already, in linearizer"),
+        ("backbone", "operators", "a package linearizer_operators is installed already"),
+    ],
+)
+def test_what_cannot_be_made_is_refused(kind: PluginKind, name: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        new_plugin(kind, name, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_overwritten(tmp_path: Path) -> None:
+    new_plugin("backbone", "mine", tmp_path)
+    with pytest.raises(ConfigError, match="linearizer-mine exists already"):
+        new_plugin("backbone", "mine", tmp_path)
+    with pytest.raises(ConfigError, match="is not a folder"):
+        new_plugin("backbone", "mine", tmp_path / "nowhere")
