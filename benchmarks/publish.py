@@ -3,7 +3,7 @@
     python -m benchmarks.publish [--runs runs]
 
 Reads ``RUNS/quickstart`` (from ``make quickstart``), ``RUNS/flow_mnist`` and ``docs/assets/recipes.md`` (from ``make bench``), and the tables in
-``RUNS/invertibility`` (from ``python -m benchmarks.invertibility``), where it exists; rewrites what stands between
+``RUNS/invertibility``, ``RUNS/lattice`` and ``RUNS/reversible`` (from the benchmarks of those names), where they exist; rewrites what stands between
 ``<!-- figures: NAME -->`` and ``<!-- end of figures -->``, and copies pictures into ``docs/assets``. Nothing is typed by hand.
 """
 
@@ -64,9 +64,10 @@ def mnist(runs: Path) -> str:
     return (ASSETS / "recipes.md").read_text(encoding="utf-8").strip()
 
 
-def invertibility(runs: Path) -> dict[str, str]:
-    """The tables of invertibility by the name of their region: the name of the file."""
-    return {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted((runs / "invertibility").glob("*.md"))}
+def tables(runs: Path) -> dict[str, str]:
+    """The tables of the benchmarks by the name of their region: the name of the file."""
+    paths = [path for name in ("invertibility", "lattice", "reversible") for path in sorted((runs / name).glob("*.md"))]
+    return {path.stem: path.read_text(encoding="utf-8").strip() for path in paths}
 
 
 def insert(page: Path, name: str, text: str) -> bool:
@@ -82,7 +83,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
     runs = parser.parse_args().runs
-    for name, text in {"quickstart": quickstart(runs), "mnist": mnist(runs), **invertibility(runs)}.items():
+    for name, text in {"quickstart": quickstart(runs), "mnist": mnist(runs), **tables(runs)}.items():
         changed = [str(page.relative_to(ROOT)) for page in PAGES if insert(page, name, text)]
         print(f"{name}: {', '.join(changed) or 'no page has its marker'}")
 

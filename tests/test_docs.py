@@ -17,6 +17,7 @@ import yaml
 from pydantic import BaseModel
 
 import linearizer_core.bijections
+import linearizer_core.invertibility
 import linearizer_core.operators
 import linearizer_core.operators.flow
 import linearizer_core.training
@@ -175,6 +176,7 @@ def test_commands_in_pages_exist() -> None:
         (linearizer_core.bijections, "bijections.md"),
         (linearizer_core.operators, "operators.md"),
         (linearizer_core.training, "training.md"),
+        (linearizer_core.invertibility, "invertibility.md"),
     ],
 )
 def test_every_public_name_of_a_package_is_on_its_page(module: Any, page: str) -> None:
@@ -190,6 +192,12 @@ def test_every_solver_is_told() -> None:
 
 def built_in(kind: plugins.Kind) -> set[str]:
     return {name for name in plugins.specs(kind) if plugins.provider(kind, name).distribution == plugins.HOST}
+
+
+def test_every_backbone_is_told() -> None:
+    index = (DOCS / "backbones" / "index.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| \[`(\w+)`\]\(\1\.md\) \|", index, re.MULTILINE)
+    assert set(re.findall(r"^\| \[`(\w+)`\]", index, re.MULTILINE)) == built_in("backbone")
 
 
 def test_every_core_is_told() -> None:

@@ -3,7 +3,7 @@
 The contract
     `Bijection`, `TractableBijection`, `full_precision`
 Putting together
-    `Chain`, `DirectSum`, `SplitMerge`, `Identity`, `Inverse`
+    `Chain`, `SplitMerge`, `Identity`, `Inverse`
 Learned bricks
     `AffineCoupling`, `AdditiveCoupling`, `SplineCoupling` (with `Coupling` for your own, `coupling_sizes`, `MaskName`,
     `rational_quadratic_spline`), `ElementwiseAffine`, `ActNorm`, `CayleyMixing`, `PLUMixing`
@@ -35,7 +35,6 @@ from linearizer_core.bijections.conditioners import (
     UNetConditioner,
 )
 from linearizer_core.bijections.coupling import AdditiveCoupling, AffineCoupling, Coupling
-from linearizer_core.bijections.direct_sum import DirectSum
 from linearizer_core.bijections.fixed_point import FixedPointReport, inverse_with_report
 from linearizer_core.bijections.float64 import Float64Constants
 from linearizer_core.bijections.identity import Identity
@@ -70,7 +69,6 @@ __all__ = [
     "ContractiveResidual",
     "ConvConditioner",
     "Coupling",
-    "DirectSum",
     "ElementwiseAffine",
     "FixedAffine",
     "FixedOrthogonal",

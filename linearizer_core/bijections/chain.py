@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from linearizer_core.bijections.base import Bijection
 from linearizer_core.bijections.capabilities import adopt_weakest, merge_conditions
 from linearizer_core.bijections.replay import GradientSums
-from linearizer_core.bijections.reversible import Reversible, run_reversibly
+from linearizer_core.bijections.reversible import Direction, Reversible, run_reversibly
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError, LogDetUnavailableError
 
@@ -56,7 +56,7 @@ class Chain(Bijection):
         adopt_weakest(self, bijections)
         super().__init__(bijections[0].in_shape, bijections[-1].out_shape, conditions=merge_conditions(bijections))
         self.bijections = nn.ModuleList(bijections)
-        self._passes = 0
+        self._passes = {False: 0, True: 0}  # apart by direction, or a loss that goes both ways in turn would have one of them checked only
 
     def __len__(self) -> int:
         return len(self.bijections)
@@ -116,32 +116,27 @@ class Chain(Bijection):
         return x, gradient
 
     def _saves_memory(self, start: Tensor, condition: Condition | None) -> bool:
-        if self.reversible is None or not torch.is_grad_enabled():
+        if self.reversible is None or not torch.is_grad_enabled() or torch.compiler.is_compiling():
             return False
         return any(tensor.requires_grad for tensor in (start, *self.parameters(), *(condition or {}).values()))
 
     def _run_reversibly(self, start: Tensor, condition: Condition | None, *, inverse: bool, with_logdet: bool) -> tuple[Tensor, Tensor]:
         assert self.reversible is not None
-        blocks = list(self._blocks())
+        names, blocks = zip(*self._blocks(), strict=True)
+        order = slice(None, None, -1 if inverse else 1)
         every = self.reversible.check_every
-        self._passes += 1
-        return run_reversibly(
-            blocks[::-1] if inverse else blocks,
-            self.reversible,
-            start,
-            condition,
-            inverse=inverse,
-            with_logdet=with_logdet,
-            checked=every > 0 and self._passes % every == 0,
-        )
+        self._passes[inverse] += 1
+        checked = every > 0 and self._passes[inverse] % every == 0
+        return run_reversibly(Direction(names[order], blocks[order], inverse, with_logdet), self.reversible, start, condition, checked=checked)
 
-    def _blocks(self) -> Iterator[Bijection]:
-        """The members, and those of chains among them in their place."""
-        for member in self:
+    def _blocks(self, prefix: str = "") -> Iterator[tuple[str, Bijection]]:
+        """The members by index, and those of chains among them in their place: ``[2][0]`` is the first one of the chain that is the third."""
+        for position, member in enumerate(self):
+            name = f"{prefix}[{position}]"
             if isinstance(member, Chain):
-                yield from member._blocks()
+                yield from member._blocks(name)
             else:
-                yield member
+                yield name, member
 
     def _require_logdet(self) -> None:
         if not self.has_logdet:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, final
@@ -51,8 +52,8 @@ def set_reversible(module: nn.Module, options: Reversible | None) -> None:
     Training then keeps the output of a chain and every ``anchor_every``-th input instead of all activations: memory for n blocks falls from O(n) to
     O(n / ``anchor_every``) tensors of the size of one example, without the hidden layers of the conditioners. Each block costs one more evaluation of its
     conditioner. Parameters, their names and results stay the same; gradients agree with plain ones up to rounding. It works in both directions, with
-    log-determinants, under autocast, with frozen parameters and inputs, and with distributed training. Gradients of gradients raise an error.
-    Gomez et al., The Reversible Residual Network, arXiv 1707.04585.
+    log-determinants, under autocast, with frozen parameters and inputs, and with distributed training. Gradients of gradients and the transforms of
+    ``torch.func`` raise an error; a compiled chain stores its activations. Gomez et al., The Reversible Residual Network, arXiv 1707.04585.
 
     Example:
         >>> import torch
@@ -70,14 +71,12 @@ def set_reversible(module: nn.Module, options: Reversible | None) -> None:
             member.reversible = options
 
 
-Step = Callable[[Bijection, Tensor, Condition | None], tuple[Tensor, Tensor | None]]
-
-
 @final
 @dataclass(frozen=True)
 class Direction:
     """The steps of a chain in the order in which they run, with what each direction calls."""
 
+    names: tuple[str, ...]
     blocks: tuple[Bijection, ...]
     inverse: bool
     with_logdet: bool
@@ -94,23 +93,57 @@ class Direction:
         return rebuilt
 
     def keeps_input(self, position: int, options: Reversible) -> bool:
-        """Whether the input of a step is kept: at regular distances, and where rebuilding it would be an iteration."""
-        return position % options.anchor_every == 0 or self.iterates(position)
+        """Whether the input of a step is kept: at regular distances, and where it cannot be rebuilt."""
+        return position % options.anchor_every == 0 or not self.rebuilds(position)
 
-    def iterates(self, position: int) -> bool:
-        """Whether the input of a step could be rebuilt by an iteration only."""
-        return not self.inverse and self.blocks[position].inverse_kind == "iterative"
+    def rebuilds(self, position: int) -> bool:
+        """Whether the input of a step follows from its output in one evaluation: no iteration, and no part of a latent that the map does not reach."""
+        block = self.blocks[position]
+        return block.surjective if self.inverse else block.inverse_kind == "analytic"
+
+    def name(self, position: int) -> str:
+        """The index of a block in its chain, and its kind."""
+        return f"block {self.names[position]} ({type(self.blocks[position]).__name__})"
 
 
-def run_reversibly(
-    blocks: list[Bijection], options: Reversible, start: Tensor, condition: Condition | None, *, inverse: bool, with_logdet: bool, checked: bool
-) -> tuple[Tensor, Tensor]:
-    """Run ``blocks`` one after the other without storing what is between them; also the sum of their log-determinants (zeros, where it is not wanted)."""
-    direction = Direction(tuple(blocks), inverse, with_logdet)
+@final
+@dataclass(frozen=True)
+class _Slots:
+    """The parameters of a chain as the forward pass found them, and where."""
+
+    places: list[tuple[nn.Module, str, Tensor | None]]
+    wanted: list[Tensor]
+
+    @staticmethod
+    def of(blocks: tuple[Bijection, ...]) -> _Slots:
+        places = [(module, name, parameter) for block in blocks for module in block.modules() for name, parameter in module._parameters.items()]
+        wanted = {id(parameter): parameter for _, _, parameter in places if parameter is not None and parameter.requires_grad}
+        return _Slots(places, list(wanted.values()))
+
+    @contextmanager
+    def filled_with_leaves(self) -> Iterator[list[nn.Parameter]]:
+        """Put a leaf of its own in the place of each wanted parameter.
+
+        So hooks of a parameter see its gradient once, when it is returned; and a parameter that was replaced (`torch.func.functional_call`) or frozen
+        after the forward pass has the gradient that it would have in plain backpropagation.
+        """
+        leaves = {id(parameter): nn.Parameter(parameter.detach()) for parameter in self.wanted}
+        now = [module._parameters[name] for module, name, _ in self.places]
+        try:
+            for module, name, parameter in self.places:
+                module._parameters[name] = leaves.get(id(parameter), parameter)  # type: ignore[arg-type]
+            yield list(leaves.values())
+        finally:
+            for (module, name, _), parameter in zip(self.places, now, strict=True):
+                module._parameters[name] = parameter
+
+
+def run_reversibly(direction: Direction, options: Reversible, start: Tensor, condition: Condition | None, *, checked: bool) -> tuple[Tensor, Tensor]:
+    """Run the blocks one after the other without storing what is between them; also the sum of their log-determinants (zeros, where it is not wanted)."""
     names = [name for name, tensor in (condition or {}).items() if tensor.requires_grad]
-    parameters = list({id(parameter): parameter for block in blocks for parameter in block.parameters() if parameter.requires_grad}.values())
-    tensors = [*(condition[name] for name in names if condition is not None), *parameters]
-    end, logdet = _Reversible.apply(direction, options, condition, names, checked, start, *tensors)
+    slots = _Slots.of(direction.blocks)
+    tensors = [*(condition[name] for name in names if condition is not None), *slots.wanted]
+    end, logdet = _Reversible.apply(direction, options, condition, names, slots, checked, start, *tensors)
     return end, logdet
 
 
@@ -119,7 +152,15 @@ class _Reversible(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, direction: Direction, options: Reversible, condition: Condition | None, names: list[str], checked: bool, start: Tensor, *tensors: Tensor
+        ctx: Any,
+        direction: Direction,
+        options: Reversible,
+        condition: Condition | None,
+        names: list[str],
+        slots: _Slots,
+        checked: bool,
+        start: Tensor,
+        *tensors: Tensor,
     ) -> tuple[Tensor, Tensor]:
         ctx.device = start.device.type
         ctx.autocast = {"enabled": torch.is_autocast_enabled(ctx.device), "dtype": torch.get_autocast_dtype(ctx.device)}
@@ -132,10 +173,10 @@ class _Reversible(torch.autograd.Function):
                 total = total if logdet is None else total + logdet
         if value is start:
             value = start.clone()
-        ctx.direction, ctx.options, ctx.condition, ctx.names, ctx.checked = direction, options, condition, names, checked
-        # Saved only so that a change in place before the backward pass is noticed; hooks on saved tensors may hand out copies.
+        ctx.direction, ctx.options, ctx.condition, ctx.names, ctx.slots, ctx.checked = direction, options, condition, names, slots, checked
+        # Parameters are saved only so that a change in place before the backward pass is noticed.
         ctx.save_for_backward(value, *kept, *tensors)
-        ctx.kept, ctx.parameters = len(kept), tensors[len(names) :]
+        ctx.kept = len(kept)
         return value, total
 
     @staticmethod
@@ -143,26 +184,26 @@ class _Reversible(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor, gradient_of_logdet: Tensor) -> tuple[Tensor | None, ...]:
         direction: Direction = ctx.direction
         end, *saved = ctx.saved_tensors
-        kept, tensors = list(saved[: ctx.kept]), saved[ctx.kept :]
-        leaves = {name: tensor.detach().requires_grad_() for name, tensor in zip(ctx.names, tensors, strict=False)}
-        condition = Condition(**{**ctx.condition, **leaves}) if leaves else ctx.condition
-        sums = GradientSums([*leaves.values(), *ctx.parameters])
+        kept, tensors = saved[: ctx.kept], saved[ctx.kept :]
+        of_conditions = {name: tensor.detach().requires_grad_() for name, tensor in zip(ctx.names, tensors, strict=False)}
+        condition = Condition(**{**ctx.condition, **of_conditions}) if of_conditions else ctx.condition
         wanted = gradient_of_logdet if direction.with_logdet else None
-        with _same_autocast(ctx):
+        with _same_autocast(ctx), ctx.slots.filled_with_leaves() as of_parameters:
+            leaves = [*of_conditions.values(), *of_parameters]
+            sums = GradientSums(leaves)
             for position in reversed(range(len(direction.blocks))):
                 block = direction.blocks[position]
                 start = kept.pop() if direction.keeps_input(position, ctx.options) else None
-                if start is not None and direction.iterates(position):
+                if start is not None and not direction.rebuilds(position):
                     replay = Replay.of(start, partial(direction.step, block, condition=condition))
-                    end, gradient = start, sums.pull(replay, gradient, wanted, [*block.parameters(), *leaves.values()])
+                    end, gradient = start, sums.pull(replay, gradient, wanted, [*block.parameters(), *of_conditions.values()])
                     continue
                 pull = block.pull_back_inverse if direction.inverse else block.pull_back
                 rebuilt, gradient = pull(end, gradient, wanted, condition, sums)
                 if start is not None and ctx.checked:
                     _compare(direction, position, start, rebuilt, condition, ctx.options)
                 end = rebuilt if start is None else start
-        of_tensors = [sums[tensor] for tensor in [*leaves.values(), *ctx.parameters]]
-        return (None, None, None, None, None, gradient if ctx.needs_input_grad[5] else None, *of_tensors)
+        return (None, None, None, None, None, None, gradient if ctx.needs_input_grad[6] else None, *(sums[leaf] for leaf in leaves))
 
 
 def _same_autocast(ctx: FunctionCtx) -> torch.autocast:
@@ -185,10 +226,11 @@ def _compare(direction: Direction, position: int, start: Tensor, rebuilt: Tensor
         errors[index] = float((direction.undo(direction.blocks[index], moved, condition) - value).abs().max())
         value = moved
     worst = max(errors, key=lambda index: errors[index] if errors[index] == errors[index] else float("inf"))
+    source = "the output" if following == len(direction.blocks) else f"the input of {direction.name(following)}"
     warnings.warn(
-        f"reversible backpropagation rebuilt the input of block {position} from that of block {following} with a relative error of {error:.1e}, expected at "
-        f"most {options.tolerance:.0e}; of the blocks between them {worst} ({type(direction.blocks[worst]).__name__}) alone has a round-trip error of "
-        f"{errors[worst]:.1e}; gradients are off by as much: lower anchor_every (now {options.anchor_every}), or bound the scales of the couplings",
+        f"reversible backpropagation rebuilt the input of {direction.name(position)} from {source} with a relative error of {error:.1e}, expected at most "
+        f"{options.tolerance:.0e}; most of it comes from {direction.name(worst)}, which alone has a round-trip error of {errors[worst]:.1e}; gradients are off "
+        f"by as much: lower anchor_every (now {options.anchor_every}), or bound the scales of the couplings",
         InvertibilityWarning,
         stacklevel=2,
     )

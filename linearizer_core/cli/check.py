@@ -42,8 +42,11 @@ def check_component(
     if show:
         _print_laws(kinds, select, as_json=as_json)
         return
+    import torch
+
     from linearizer_core.testing import run_checks, subject_named
 
+    torch.set_num_threads(1)  # everything is small: more threads only wait for each other
     checked = [subject_named(each, name, parse_overrides(options or [])) for each in kinds]
     results = [(subject, result) for subject in checked for result in run_checks(subject, select=select, dtypes=dtype or ("float64", "float32"))]
     if as_json:

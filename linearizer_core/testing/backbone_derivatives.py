@@ -9,20 +9,19 @@ import torch
 from linearizer_core.errors import CheckFailure
 from linearizer_core.testing.check import Context, SkipCheck
 from linearizer_core.testing.numerics import compare_gradients, require_close
-from linearizer_core.testing.specimens import Specimen, Way, specimens
+from linearizer_core.testing.specimens import LARGEST_JACOBIAN, Specimen, Way, specimens
 from linearizer_core.testing.subjects import BackboneSubject
 
 _LOGDET = 1e-8
 _IMPLICIT = 1e-6
 _SAME = 1e-12
-_LARGEST_LOGDET = 128
 
 
 def logdet(subject: BackboneSubject, context: Context) -> str:
     errors = []
     for specimen in specimens(subject, all_shapes=True):
         bijection = specimen.bijection
-        if not bijection.has_logdet or bijection.dim > _LARGEST_LOGDET:
+        if not bijection.has_logdet or bijection.dim > LARGEST_JACOBIAN:
             continue
         x, condition = specimen.representable()
         z, found = bijection.forward_and_logdet(x, condition)
@@ -35,7 +34,7 @@ def logdet(subject: BackboneSubject, context: Context) -> str:
         errors.append(require_close(found[:1], expected, _LOGDET, claim, "a term or its sign is wrong"))
         require_close(-reverse, found, max(loose, _LOGDET), f"{specimen}: the log-determinants do not cancel", "that of g^-1 is minus that of g at g^-1(z)")
     if not errors:
-        raise SkipCheck(f"has_logdet is False, or there are more than {_LARGEST_LOGDET} dimensions")
+        raise SkipCheck(f"has_logdet is False, or there are more than {LARGEST_JACOBIAN} dimensions")
     return f"largest error {max(errors):.1e}, {len(errors)} cases"
 
 

@@ -54,23 +54,16 @@ class _Specimen:
         return {name: torch.full((1,), value % categories) for name, categories in self.core.conditions.items()}
 
 
-def _made(subject: CoreSubject, shape: tuple[int, int], *, conditional: bool) -> CoreOperator:
-    core = subject.make(shape, conditional=conditional)
-    if subject.prepare is not None:
-        subject.prepare(core)
-    return core
-
-
 def _specimens(subject: CoreSubject, *, conditional: bool = False) -> Iterator[_Specimen]:
     found = False
     for shape in subject.shapes:
-        make = partial(_made, subject, shape, conditional=conditional)
+        make = partial(subject.make, shape, conditional=conditional)
         try:
             make()
         except LinearizerError:
             continue
         found = True
-        specimen = _Specimen(moved(make, lambda core: None), make)
+        specimen = _Specimen(moved(make, subject.prepare or (lambda core: None)), make)
         try:
             specimen.operators()
         except NotInitializedError as error:

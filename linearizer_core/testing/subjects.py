@@ -108,7 +108,7 @@ class CoreSubject(Subject):
     Args:
         shapes: shapes ``(m, n)`` to try; a core may refuse one by an error of ours.
         conditions: categorical conditions to ask for, name to number of categories.
-        prepare: called on every new core, for instance to fit it to latents.
+        prepare: called on every new core before and after its weights move, for instance to fit it to latents; float64, in training mode.
     """
 
     kind = "core"

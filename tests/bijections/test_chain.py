@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from linearizer_core.bijections import Bijection, Chain, DirectSum, ElementwiseAffine, FixedAffine, Flatten, Identity, Permutation
+from linearizer_core.bijections import Bijection, Chain, ElementwiseAffine, FixedAffine, Flatten, Identity, Permutation, SplitMerge
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError, LogDetUnavailableError
 
@@ -58,8 +58,8 @@ def test_conditions_merge_and_must_agree() -> None:
         Chain(ElementwiseAffine((2,), categories=("label", 3)), ElementwiseAffine((2,), categories=("label", 4)))
 
 
-@pytest.mark.parametrize("combine", [Chain, DirectSum])
-def test_capabilities_are_those_of_the_weakest_member(combine: type[Chain] | type[DirectSum]) -> None:
+@pytest.mark.parametrize("combine", [Chain, SplitMerge])
+def test_capabilities_are_those_of_the_weakest_member(combine: type[Chain] | type[SplitMerge]) -> None:
     def capabilities(first: Bijection, second: Bijection) -> tuple[str, str, bool, bool]:
         whole = combine(first, second)
         return whole.inverse_kind, whole.inverse_grad, whole.has_logdet, whole.bit_exact

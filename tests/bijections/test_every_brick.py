@@ -17,7 +17,6 @@ from linearizer_core.bijections import (
     CayleyMixing,
     Chain,
     ConvConditioner,
-    DirectSum,
     ElementwiseAffine,
     FixedAffine,
     FixedOrthogonal,
@@ -114,7 +113,7 @@ BRICKS: dict[str, Callable[[], Bijection]] = {
     "split and merge, nested": lambda: SplitMerge(
         Chain(HaarSqueeze((1, 4, 6)), SplitMerge(PLUMixing((3, 2, 3), seed=4), Identity((1, 2, 3)))), Identity((1, 4, 6))
     ),
-    "direct sum": lambda: DirectSum(dense_coupling(conditions=LABEL), Identity((2,))),
+    "split and merge, flat": lambda: SplitMerge(dense_coupling(conditions=LABEL), Identity((2,))),
 }
 DEEP = {"chain", "inverse of a chain"}
 

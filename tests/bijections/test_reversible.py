@@ -267,7 +267,7 @@ def test_memory_does_not_grow_with_depth() -> None:
 
 
 def test_composites_are_gone_through_part_by_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Within a direct sum, a nested chain is not evaluated as a whole with one graph."""
+    """Within a composite, a nested chain is not evaluated as a whole with one graph."""
     inner = Chain(*(dense(4, flip=bool(number % 2)) for number in range(6)))
     g = moved(lambda: Chain(SplitMerge(inner, Identity((2,))), Permutation((6,), seed=0)))
     set_reversible(g, Reversible())

@@ -10,13 +10,13 @@ from linearizer_core.bijections import (
     AdditiveCoupling,
     Bijection,
     Chain,
-    DirectSum,
     FixedAffine,
     FixedOrthogonal,
     Identity,
     Inverse,
     MLPConditioner,
     Permutation,
+    SplitMerge,
     TractableBijection,
 )
 from linearizer_core.condition import Condition
@@ -59,15 +59,15 @@ def scale(*values: float) -> FixedAffine:
 
 def test_layers_come_in_the_order_of_the_data_with_their_paths() -> None:
     g = Composite(
-        Chain(FixedOrthogonal((4,), seed=0), Chain(scale(2.0), DirectSum(Identity((1,)), FixedAffine((3,), shift=0.0, scale=5.0)))),
+        Chain(FixedOrthogonal((4,), seed=0), Chain(scale(2.0), SplitMerge(Identity((1,)), FixedAffine((3,), shift=0.0, scale=5.0)))),
         Chain(scale(0.5), Inverse(scale(3.0))),
     )
     layers = measure_layers(g, torch.rand(2, 4), name="gy")
     assert [layer.path for layer in layers] == [
         "gy.body.bijections[0]",
         "gy.body.bijections[1].bijections[0]",
-        "gy.body.bijections[1].bijections[1].first",
-        "gy.body.bijections[1].bijections[1].second",
+        "gy.body.bijections[1].bijections[1].leading",
+        "gy.body.bijections[1].bijections[1].trailing",
         "gy.tail.bijections[1].bijection",
         "gy.tail.bijections[0]",
     ]

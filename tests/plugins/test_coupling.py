@@ -62,7 +62,8 @@ def test_the_default_for_mnist_is_the_measured_architecture() -> None:
     assert [coupling.in_shape for coupling in couplings] == [(4, 14, 14)] * 2 + [(16, 7, 7)] * 4 + [(784,)] * 8
     assert [coupling.flip for coupling in couplings] == [False, True] * 7
     assert [coupling.conditioner.mixing is not None for coupling in couplings[:6]] == [False] * 2 + [True] * 4
-    assert {coupling.log_scale_bound for coupling in couplings} == {1.0}
+    # By default the log-scales of all couplings together stay below 4.
+    assert {coupling.log_scale_bound for coupling in couplings} == {4 / 14}
     assert round(sum(parameter.numel() for parameter in g.parameters()) / 1e6, 1) == 7.2
 
 

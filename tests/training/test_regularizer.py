@@ -12,13 +12,13 @@ from linearizer_core.bijections import (
     AffineCoupling,
     Bijection,
     Chain,
-    DirectSum,
     ElementwiseAffine,
     FixedAffine,
     Flatten,
     Identity,
     Inverse,
     MLPConditioner,
+    SplitMerge,
     Whiten,
 )
 from linearizer_core.condition import Condition
@@ -141,7 +141,7 @@ def coupling(dim: int = 4) -> AffineCoupling:
 
 def test_the_largest_trained_bijections_are_found_once() -> None:
     body, prior = Chain(coupling(6), coupling(6)), Chain(coupling(), coupling())
-    whole = Chain(body, DirectSum(Chain(Whiten(4), prior), Identity((2,))))
+    whole = Chain(body, SplitMerge(Chain(Whiten(4), prior), Identity((2,))))
     model = nn.ModuleDict({"gx": Inverse(whole), "gy": whole})
     assert trained_bijections(model) == [whole]
     prior.requires_grad_(False)

@@ -78,6 +78,7 @@ class _Builder:
         self.mixings = 0
         norms_at_once = len(conditions) if config.class_scale else int(config.norm == "affine")
         self.scale_share = config.log_scale_share(in_shape, norms_at_once)
+        self.affine_bound = config.affine_bound(in_shape)
 
     def bricks(self) -> Iterator[Bijection]:
         shape = self.in_shape
@@ -135,7 +136,7 @@ class _Builder:
         if self.config.coupling == "additive":
             return AdditiveCoupling(shape, conditioner, **common)
         if self.config.coupling == "affine":
-            return AffineCoupling(shape, conditioner, **common, log_scale_bound=self.config.log_scale_bound if share is None else share)
+            return AffineCoupling(shape, conditioner, **common, log_scale_bound=self.affine_bound if share is None else share)
         spline = self.config.spline
         slope_bound = spline.slope_bound if share is None else math.exp(share)
         return SplineCoupling(shape, conditioner, **common, bins=spline.bins, interval=spline.interval, slope_bound=slope_bound)

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from linearizer_core.errors import ConfigError
 
 _LARGEST_DENSE_DIM = 4096
+_LOG_SCALES_OF_COUPLINGS = 4.0
 _LARGEST_MIXED_GRID = 64
 _SMALLEST_SIDE = 8
 
@@ -115,7 +116,9 @@ class CouplingConfig(BaseModel):
     coupling: Literal["affine", "additive", "spline"] = Field(
         "affine", description="additive couplings invert more accurately and keep volume; splines bend single coordinates within bounds"
     )
-    log_scale_bound: float = Field(1.0, gt=0, description="a in log_s = a tanh(h / a) of affine couplings")
+    log_scale_bound: float | None = Field(
+        None, gt=0, description="a in log_s = a tanh(h / a) of every affine coupling; none: 4 divided by the number of couplings"
+    )
     spline: SplineConfig = Field(SplineConfig(), description="options of spline couplings")
     log_scale_budget: float | None = Field(
         None, gt=0, description="bound on the sum of all learned log-scales, shared equally by couplings and norms; takes the place of the single bounds"
@@ -170,15 +173,22 @@ class CouplingConfig(BaseModel):
             return None
         if self.norm == "actnorm":
             raise ConfigError("log_scale_budget with norm = 'actnorm': its scales are set from data, no budget can bound them; give norm = 'affine' or 'none'")
-        for name, given, default in (("log_scale_bound", self.log_scale_bound, 1.0), ("spline.slope_bound", self.spline.slope_bound, 4.0)):
+        for name, given, default in (("log_scale_bound", self.log_scale_bound, None), ("spline.slope_bound", self.spline.slope_bound, 4.0)):
             if given != default:
                 raise ConfigError(f"log_scale_budget = {self.log_scale_budget} and {name} = {given} both bound the scales; leave one of them out")
-        couplings = [level.couplings for level in self.levels_for(in_shape)] + [self.dense_for(in_shape).couplings]
+        couplings = self._coupling_counts(in_shape)
         norms = norms_at_once * (1 + sum((count + 1) // 2 for count in couplings))
         scales = norms if self.coupling == "additive" else norms + sum(couplings)
         if scales == 0:
             raise ConfigError(f"log_scale_budget = {self.log_scale_budget}, but additive couplings without norm learn no scale; leave the budget out")
         return self.log_scale_budget / scales
+
+    def affine_bound(self, in_shape: tuple[int, ...]) -> float:
+        """The bound on the log-scale of every affine coupling, where there is no budget: the one given, else a share of 4."""
+        return self.log_scale_bound or _LOG_SCALES_OF_COUPLINGS / max(sum(self._coupling_counts(in_shape)), 1)
+
+    def _coupling_counts(self, in_shape: tuple[int, ...]) -> list[int]:
+        return [level.couplings for level in self.levels_for(in_shape)] + [self.dense_for(in_shape).couplings]
 
 
 def _halvings(height: int, width: int) -> int:

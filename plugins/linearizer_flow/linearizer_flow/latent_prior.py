@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from linearizer_core.bijections import Bijection, Chain, DirectSum, Flatten, Identity, Whiten
+from linearizer_core.bijections import Bijection, Chain, Flatten, Identity, SplitMerge, Whiten
 from linearizer_core.bijections.capabilities import adopt_weakest
 from linearizer_core.condition import Condition
 from linearizer_core.data import Batch, Splits, TensorTable, collate
@@ -42,7 +42,7 @@ class LatentPriorBijection(Bijection):
         refine = Chain(Whiten(prior.dim), prior)
         rest = body.dim - prior.dim
         self.body = flat
-        self.tail = DirectSum(refine, Identity((rest,))) if rest else refine
+        self.tail = SplitMerge(refine, Identity((rest,))) if rest else refine
         self.rank = prior.dim
         self.category = condition[0] if condition else None
         categories = condition[1] if condition else 1
@@ -62,7 +62,7 @@ class LatentPriorBijection(Bijection):
 
     @property
     def _refine(self) -> Chain:
-        return cast(Chain, self.tail.first if isinstance(self.tail, DirectSum) else self.tail)
+        return cast(Chain, self.tail.leading if isinstance(self.tail, SplitMerge) else self.tail)
 
     def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         return cast(Tensor, self.tail(self.body(x), condition))

@@ -1,0 +1,169 @@
+"""Every built-in component passes the kit, under small options and under those that change the laws."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from linearizer_core import plugins
+from linearizer_core.operators import (
+    Dense,
+    Diagonal,
+    IdentityPlusLowRank,
+    LinearOperator,
+    LowRank,
+    Mask,
+    Product,
+    ScaledIdentity,
+    SharedSubspace,
+    Sum,
+)
+from linearizer_core.operators.kinds import KINDS
+from linearizer_core.testing import (
+    BackboneSubject,
+    Check,
+    CoreSubject,
+    DatasetSubject,
+    OperatorSubject,
+    Subject,
+    TaskSubject,
+    parametrize_with_checks,
+    run_checks,
+)
+
+
+def built_in(kind: plugins.ComponentKind) -> list[str]:
+    return [name for name in plugins.specs(kind) if plugins.provider(kind, name).distribution == plugins.HOST]
+
+
+# --- backbones -----------------------------------------------------------------------------------------
+
+SMALL: dict[str, dict[str, Any]] = {
+    "coupling": {"dense": {"couplings": 2, "width": 16}},
+    "glow": {"steps": 2, "width": 8},
+    "iresnet": {"blocks": 1, "width": 8},
+    "irevnet": {"blocks": 2, "width": 8},
+    "lattice": {"dense": {"couplings": 2, "width": 16}},
+    "transformer": {"couplings": 2, "width": 8, "heads": 2},
+}
+VARIANTS: list[tuple[str, dict[str, Any]]] = [
+    ("coupling", {"coupling": "additive", "norm": "actnorm"}),
+    ("coupling", {"coupling": "spline", "mixing": "cayley"}),
+    ("glow", {"mixing": "plu", "split": False}),
+    ("glow", {"coupling": "additive", "squeeze": "haar", "lipschitz": 0.9}),
+    ("iresnet", {"activation": "elu", "gain_budget": 4.0}),
+    ("irevnet", {"padding": 1}),
+    ("lattice", {"arithmetic": "exact"}),
+    ("lattice", {"arithmetic": "bfloat16"}),
+    ("transformer", {"coupling": "additive", "norm": "actnorm", "mixing": "permutation"}),
+]
+VARIED = [
+    BackboneSubject(name, title=f"{name}-{'-'.join(map(str, options.values()))}", options=SMALL[name] | options, shapes=[(4,), (2, 4, 4)])
+    for name, options in VARIANTS
+]
+
+
+@parametrize_with_checks([*(BackboneSubject(name, options=SMALL.get(name, {})) for name in built_in("backbone")), *VARIED])
+def test_backbones(subject: Subject, check: Check) -> None:
+    check(subject)
+
+
+# --- cores, operators, tasks -----------------------------------------------------------------------------
+
+
+def fitted(core: Any) -> None:
+    core.fit(torch.randn(100, 40, generator=torch.Generator().manual_seed(0)) * torch.linspace(0.5, 2, 40))
+
+
+CORES = [
+    *(CoreSubject(name) for name in built_in("operator")),
+    CoreSubject("gaussian", title="gaussian-principal", options={"basis": "principal", "rank": 3}, shapes=[(40, 40)], prepare=fitted),
+    CoreSubject("projector", title="projector-fixed", options={"rank": 2}),
+]
+
+
+@parametrize_with_checks(CORES)
+def test_cores(subject: Subject, check: Check) -> None:
+    check(subject)
+
+
+def normal(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)), dtype=torch.float64)
+
+
+OPERATORS: dict[str, LinearOperator] = {
+    "dense": Dense(normal(4, 6)),
+    "diagonal": Diagonal(normal(5)),
+    "identity_plus_low_rank": IdentityPlusLowRank(0.7, normal(6, 2), normal(2, 6).T),
+    "low_rank": LowRank(normal(4, 2), normal(6, 2)),
+    "mask": Mask(torch.tensor([True, False, True]), dtype=torch.float64),
+    "product": Product(Dense(normal(4, 5)), Diagonal(normal(5))),
+    "scaled_identity": ScaledIdentity(-1.5, 4, dtype=torch.float64),
+    "shared_subspace": SharedSubspace(0.3, normal(6, 2), normal(2, 2), normal(2, 6).T),
+    "sum": Sum(Dense(normal(4, 5)), LowRank(normal(4, 1), normal(5, 1))),
+}
+
+
+@parametrize_with_checks([OperatorSubject(operator, title=kind) for kind, operator in OPERATORS.items()])
+def test_operators(subject: Subject, check: Check) -> None:
+    check(subject)
+
+
+def test_every_kind_of_operator_is_tried() -> None:
+    assert {kind: type(operator) for kind, operator in OPERATORS.items()} == KINDS
+
+
+FLOWS: dict[str, dict[str, Any]] = {
+    "flow": {"evaluation": {"samples": 100}},
+    "flow-published": {"recipe": "published", "evaluation": {"samples": 100}},
+    "flow-clusters": {"latent_prior": {"condition": "cluster", "clusters": 3}, "evaluation": {"samples": 100}},
+}
+
+
+@parametrize_with_checks([TaskSubject("flow", title=title, options=options) for title, options in FLOWS.items()])
+@pytest.mark.filterwarnings("default")
+def test_flow(subject: Subject, check: Check) -> None:
+    check(subject)
+
+
+def test_every_task_is_tried() -> None:
+    assert built_in("task") == ["flow"]
+
+
+# --- datasets --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Real digits in the layout of each dataset that reads files."""
+    root = tmp_path_factory.mktemp("data")
+    digits = load_digits()
+    images, labels = (digits.images * 15).astype(np.uint8), digits.target.astype(np.uint8)
+    for name in ("mnist", "npz", "image_folder"):
+        (root / name).mkdir()
+    for split, rows in (("train", slice(0, 80)), ("t10k", slice(80, 120))):
+        for what, array in (("images-idx3", images[rows]), ("labels-idx1", labels[rows])):
+            header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+            (root / "mnist" / f"{split}-{what}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
+        np.savez(root / "npz" / f"{'test' if split == 't10k' else split}.npz", images=images[rows], labels=labels[rows])
+    for number in range(30):
+        folder = root / "image_folder" / str(labels[number])
+        folder.mkdir(exist_ok=True)
+        Image.fromarray(images[number]).save(folder / f"{number}.png")
+    return root
+
+
+OPTIONS: dict[str, dict[str, Any]] = {"digits": {}, "mnist": {"validation": 20}, "npz": {}, "image_folder": {"size": 8, "channels": 1}}
+
+
+@pytest.mark.parametrize("name", built_in("dataset"))
+def test_datasets(name: str, files: Path) -> None:
+    options = OPTIONS[name] | ({"root": files / name} if (files / name).exists() else {})
+    assert [(result.check, result.message) for result in run_checks(DatasetSubject(name, options=options)) if result.status != "passed"] == []
