@@ -20,6 +20,7 @@ import linearizer_core.bijections
 import linearizer_core.invertibility
 import linearizer_core.operators
 import linearizer_core.operators.flow
+import linearizer_core.testing
 import linearizer_core.training
 from linearizer_core import hookspecs, plugins
 from linearizer_core.cli import app
@@ -176,6 +177,7 @@ def test_commands_in_pages_exist() -> None:
         (linearizer_core.bijections, "bijections.md"),
         (linearizer_core.operators, "operators.md"),
         (linearizer_core.training, "training.md"),
+        (linearizer_core.testing, "testing.md"),
         (linearizer_core.invertibility, "invertibility.md"),
     ],
 )

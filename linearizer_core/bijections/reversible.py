@@ -111,8 +111,8 @@ class Direction:
 class _Slots:
     """The parameters of a chain as the forward pass found them, and where."""
 
-    places: list[tuple[nn.Module, str, Tensor | None]]
-    wanted: list[Tensor]
+    places: list[tuple[nn.Module, str, nn.Parameter | None]]
+    wanted: list[nn.Parameter]
 
     @staticmethod
     def of(blocks: tuple[Bijection, ...]) -> _Slots:
@@ -121,21 +121,25 @@ class _Slots:
         return _Slots(places, list(wanted.values()))
 
     @contextmanager
-    def filled_with_leaves(self) -> Iterator[list[nn.Parameter]]:
-        """Put a leaf of its own in the place of each wanted parameter.
+    def as_recorded(self) -> Iterator[list[nn.Parameter]]:
+        """Put every parameter back where the forward pass found it, and give those that are wanted.
 
-        So hooks of a parameter see its gradient once, when it is returned; and a parameter that was replaced (`torch.func.functional_call`) or frozen
-        after the forward pass has the gradient that it would have in plain backpropagation.
+        A parameter may have been replaced since (`torch.func.functional_call` does that). In the place of one that has hooks, was computed or was frozen
+        stands a leaf: hooks must see the gradient once, when it is returned. Others stay what they are, since layers remember facts about them.
         """
-        leaves = {id(parameter): nn.Parameter(parameter.detach()) for parameter in self.wanted}
+        leaves = {id(parameter): parameter if _is_plain_leaf(parameter) else nn.Parameter(parameter.detach()) for parameter in self.wanted}
         now = [module._parameters[name] for module, name, _ in self.places]
         try:
             for module, name, parameter in self.places:
-                module._parameters[name] = leaves.get(id(parameter), parameter)  # type: ignore[arg-type]
+                module._parameters[name] = leaves.get(id(parameter), parameter)
             yield list(leaves.values())
         finally:
             for (module, name, _), parameter in zip(self.places, now, strict=True):
                 module._parameters[name] = parameter
+
+
+def _is_plain_leaf(parameter: Tensor) -> bool:
+    return parameter.is_leaf and parameter.requires_grad and not parameter._backward_hooks
 
 
 def run_reversibly(direction: Direction, options: Reversible, start: Tensor, condition: Condition | None, *, checked: bool) -> tuple[Tensor, Tensor]:
@@ -188,7 +192,7 @@ class _Reversible(torch.autograd.Function):
         of_conditions = {name: tensor.detach().requires_grad_() for name, tensor in zip(ctx.names, tensors, strict=False)}
         condition = Condition(**{**ctx.condition, **of_conditions}) if of_conditions else ctx.condition
         wanted = gradient_of_logdet if direction.with_logdet else None
-        with _same_autocast(ctx), ctx.slots.filled_with_leaves() as of_parameters:
+        with _same_autocast(ctx), ctx.slots.as_recorded() as of_parameters:
             leaves = [*of_conditions.values(), *of_parameters]
             sums = GradientSums(leaves)
             for position in reversed(range(len(direction.blocks))):
@@ -228,9 +232,9 @@ def _compare(direction: Direction, position: int, start: Tensor, rebuilt: Tensor
     worst = max(errors, key=lambda index: errors[index] if errors[index] == errors[index] else float("inf"))
     source = "the output" if following == len(direction.blocks) else f"the input of {direction.name(following)}"
     warnings.warn(
-        f"reversible backpropagation rebuilt the input of {direction.name(position)} from {source} with a relative error of {error:.1e}, expected at most "
-        f"{options.tolerance:.0e}; most of it comes from {direction.name(worst)}, which alone has a round-trip error of {errors[worst]:.1e}; gradients are off "
-        f"by as much: lower anchor_every (now {options.anchor_every}), or bound the scales of the couplings",
+        f"reversible backpropagation: the input of {direction.name(position)}, rebuilt from {source}, is off by {error:.1e} of its largest entry, expected at "
+        f"most {options.tolerance:.0e}; most of that comes from {direction.name(worst)}, which alone has a round-trip error of {errors[worst]:.1e}; gradients "
+        f"are off by as much: lower anchor_every (now {options.anchor_every}), or bound the scales of the couplings",
         InvertibilityWarning,
         stacklevel=2,
     )

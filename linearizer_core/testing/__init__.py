@@ -6,7 +6,7 @@ checked is a subject: `BackboneSubject`, `CoreSubject`, `OperatorSubject`, `Task
 
 from __future__ import annotations
 
-from linearizer_core.testing.check import Check, CheckResult, SkipCheck, Status, SubjectKind
+from linearizer_core.testing.check import Check, CheckResult, Context, SkipCheck, Status, SubjectKind
 from linearizer_core.testing.parametrize import parametrize_with_checks
 from linearizer_core.testing.subjects import BackboneSubject, CoreSubject, DatasetSubject, OperatorSubject, Subject, TaskSubject, subject_named
 from linearizer_core.testing.suite import checks_for, run_checks
@@ -15,6 +15,7 @@ __all__ = [
     "BackboneSubject",
     "Check",
     "CheckResult",
+    "Context",
     "CoreSubject",
     "DatasetSubject",
     "OperatorSubject",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from typing import final
 
 import torch
 from torch.utils.data import DataLoader
@@ -24,6 +25,7 @@ _CLASSES = 4
 _SIDE = 8
 
 
+@final
 @dataclass(frozen=True)
 class Bench:
     """A task with all it needs."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import torch
 
@@ -18,6 +18,7 @@ Status = Literal["passed", "failed", "skipped", "expected_failure", "unexpected_
 """What became of a check."""
 
 
+@final
 @dataclass(frozen=True)
 class Context:
     """What a run of the kit asks for: the dtypes in which a subject must work. Derivatives are always compared in float64."""
@@ -25,10 +26,12 @@ class Context:
     dtypes: tuple[torch.dtype, ...] = (torch.float64, torch.float32)
 
 
+@final
 class SkipCheck(Exception):  # noqa: N818 (it is no error)
     """Raised by a check that does not apply to a subject; the message says why."""
 
 
+@final
 @dataclass(frozen=True)
 class Check:
     """One law, and the function that proves it of a subject.
@@ -55,6 +58,7 @@ class Check:
             return self.function(subject, context or Context())
 
 
+@final
 @dataclass(frozen=True)
 class CheckResult:
     """What became of one check: its status, what it says, and how long it took."""

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
+from typing import final
 
 import torch
 from torch import Tensor, nn
@@ -28,6 +29,7 @@ _TIMES = (0.0, 0.3, 0.7, 1.0)
 _STEPS = 6
 
 
+@final
 @dataclass(frozen=True)
 class _Specimen:
     """A core whose parameters have moved, in evaluation mode and float64."""

@@ -24,7 +24,7 @@ def perturb(module: nn.Module) -> None:
         >>> layer = torch.nn.Linear(100, 100)
         >>> _ = torch.nn.init.zeros_(layer.weight)
         >>> perturb(layer)
-        >>> 0.015 < float(layer.weight.std()) < 0.025
+        >>> 0.015 < layer.weight.std().item() < 0.025
         True
     """
     for parameter in module.parameters():

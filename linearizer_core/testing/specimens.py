@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, final
 
 import torch
 from torch import Tensor
@@ -35,6 +35,7 @@ class Way(NamedTuple):
         return self.function(self.tensor, self.condition)
 
 
+@final
 @dataclass(frozen=True)
 class Specimen:
     """A bijection that has seen data and whose weights have moved, in evaluation mode."""

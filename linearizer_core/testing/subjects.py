@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, final
 
 from linearizer_core import plugins
 from linearizer_core.bijections import Bijection, Shape
@@ -72,6 +72,7 @@ class Subject(ABC):
         return made
 
 
+@final
 @dataclass(frozen=True)
 class BackboneSubject(Subject):
     """A bijection for several shapes; a target that is no name is called as ``target(in_shape, conditions=..., **options)``.
@@ -101,6 +102,7 @@ class BackboneSubject(Subject):
         return made
 
 
+@final
 @dataclass(frozen=True)
 class CoreSubject(Subject):
     """A learnable core for several shapes; a target that is no name is called as ``target(shape, conditions=..., **options)``.
@@ -124,6 +126,7 @@ class CoreSubject(Subject):
         return made
 
 
+@final
 @dataclass(frozen=True)
 class OperatorSubject(Subject):
     """A linear operator: the target is one.
@@ -147,6 +150,7 @@ class OperatorSubject(Subject):
         return self.target
 
 
+@final
 @dataclass(frozen=True)
 class TaskSubject(Subject):
     """A task; a target that is no name is called as ``target(**options)``.
@@ -170,6 +174,7 @@ class TaskSubject(Subject):
         return made
 
 
+@final
 @dataclass(frozen=True)
 class DatasetSubject(Subject):
     """A data source; a target that is no name is called as ``target(**options)``."""

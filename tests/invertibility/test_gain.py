@@ -32,42 +32,42 @@ def points(count: int = 3, seed: int = 0) -> Tensor:
 
 
 class _Once(torch.autograd.Function):
-    """Doubles; its backward pass cannot be differentiated and says so."""
+    """Triples; its backward pass cannot be differentiated and says so."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        return 2 * x
+        return 3 * x
 
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return 2 * gradient
+        return 3 * gradient
 
 
 class _Silent(torch.autograd.Function):
-    """Doubles; its backward pass cuts the graph without a word."""
+    """Triples; its backward pass cuts the graph without a word."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
-        return 2 * x
+        return 3 * x
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return 2 * gradient.detach()
+        return 3 * gradient.detach()
 
 
 class Custom(Bijection):
-    """``(2 x_1, 3 x_2)``, the first coordinate through a custom function."""
+    """``(3 x_1, 2 x_2)``, the first coordinate through a custom function."""
 
     def __init__(self, function: Any) -> None:
         super().__init__((2,))
         self.function = function
 
     def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
-        return torch.cat([self.function.apply(x[:, :1]), 3 * x[:, 1:]], 1)
+        return torch.cat([self.function.apply(x[:, :1]), 2 * x[:, 1:]], 1)
 
     def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
-        return z / torch.tensor([2.0, 3.0]).to(z)
+        return z / torch.tensor([3.0, 2.0]).to(z)
 
 
 @settings(deadline=None, max_examples=15)

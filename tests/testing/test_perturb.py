@@ -42,7 +42,7 @@ def test_a_layer_that_is_set_from_data_sees_data_first() -> None:
     assert bool(norm.get_buffer("initialized"))
     assert not norm.training
     assert norm.log_scale.dtype == torch.float64
-    assert float(norm.log_scale.mean()) < -1
+    assert norm.log_scale.mean().item() < -1
 
 
 def test_seeds_decide() -> None:
