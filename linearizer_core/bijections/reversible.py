@@ -124,10 +124,10 @@ class _Slots:
     def as_recorded(self) -> Iterator[list[nn.Parameter]]:
         """Put every parameter back where the forward pass found it, and give those that are wanted.
 
-        A parameter may have been replaced since (`torch.func.functional_call` does that). In the place of one that has hooks, was computed or was frozen
-        stands a leaf: hooks must see the gradient once, when it is returned. Others stay what they are, since layers remember facts about them.
+        A parameter may have been replaced since (`torch.func.functional_call` does that). In the place of one that has hooks or was frozen stands a leaf:
+        hooks must see the gradient once, when it is returned. Others stay what they are, since layers remember facts about them.
         """
-        leaves = {id(parameter): parameter if _is_plain_leaf(parameter) else nn.Parameter(parameter.detach()) for parameter in self.wanted}
+        leaves = {id(parameter): parameter if _may_stay(parameter) else nn.Parameter(parameter.detach()) for parameter in self.wanted}
         now = [module._parameters[name] for module, name, _ in self.places]
         try:
             for module, name, parameter in self.places:
@@ -138,8 +138,8 @@ class _Slots:
                 module._parameters[name] = parameter
 
 
-def _is_plain_leaf(parameter: Tensor) -> bool:
-    return parameter.is_leaf and parameter.requires_grad and not parameter._backward_hooks
+def _may_stay(parameter: Tensor) -> bool:
+    return parameter.requires_grad and not parameter._backward_hooks
 
 
 def run_reversibly(direction: Direction, options: Reversible, start: Tensor, condition: Condition | None, *, checked: bool) -> tuple[Tensor, Tensor]:
@@ -175,8 +175,6 @@ class _Reversible(torch.autograd.Function):
                     kept.append(value)
                 value, logdet = direction.step(block, value, condition)
                 total = total if logdet is None else total + logdet
-        if value is start:
-            value = start.clone()
         ctx.direction, ctx.options, ctx.condition, ctx.names, ctx.slots, ctx.checked = direction, options, condition, names, slots, checked
         # Parameters are saved only so that a change in place before the backward pass is noticed.
         ctx.save_for_backward(value, *kept, *tensors)

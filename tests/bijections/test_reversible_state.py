@@ -161,6 +161,28 @@ def test_a_graph_that_is_retained_serves_twice_and_else_once() -> None:
         torch.autograd.grad(loss, parameters)
 
 
+def test_weights_lowered_without_a_graph_are_not_used_where_there_is_one() -> None:
+    found = []
+    for options in (None, FAR_APART):
+        g = moved(chain).float()
+        assert isinstance(g, Chain)
+        set_reversible(g, options)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            (g(X.float()).sin() + g[0](X.float()) * g[2](X.float())).sum().backward()
+        found.append(torch.cat([parameter.grad.flatten() for parameter in g.parameters() if parameter.grad is not None]))
+    assert nn.functional.cosine_similarity(found[0], found[1], dim=0) > 0.9999
+
+
+@pytest.mark.parametrize("build", [lambda: Identity((2, 2)), lambda: Flatten((2, 2)), lambda: Chain(Identity((2, 2)), Identity((2, 2)))])
+def test_a_chain_that_returns_its_input(build: Callable[[], Bijection]) -> None:
+    g = Chain(build())
+    set_reversible(g, Reversible())
+    x = torch.randn(3, 2, 2, requires_grad=True)
+    for result in (g(x), g.inverse(x.reshape(3, *g.out_shape)), g.forward_and_logdet(x)[0]):
+        (gradient,) = torch.autograd.grad(result.sin().sum(), x)
+        torch.testing.assert_close(gradient, x.detach().cos())
+
+
 def test_a_compiled_chain_runs_plainly() -> None:
     torch.compiler.reset()
     assert_same(*in_both_ways(chain, lambda g: torch.compile(lambda x: g(x), backend="eager", fullgraph=True)(X).sin().sum()))

@@ -54,8 +54,8 @@ class Lattice:
         return replace(self, bound=min(self.bound, bound))
 
     def nearest(self, values: Tensor) -> Tensor:
-        """The nearest points of the lattice, halves to even, without gradient. Zero is never negative: its sign would not survive a sum."""
-        return (values.detach() * 2.0**self.bits).round() * self.step + 0.0
+        """The nearest points of the lattice, halves to even, without gradient."""
+        return (values.detach() * 2.0**self.bits).round() * self.step
 
     def snap(self, values: Tensor) -> Tensor:
         """The nearest points of the lattice, with the gradient of the identity (straight-through, arXiv 1308.3432)."""
@@ -106,5 +106,5 @@ class Lattice:
 
 
 def straight_through(value: Tensor, smooth: Tensor) -> Tensor:
-    """The bits of ``value``, the gradient of ``smooth``, which must be finite."""
+    """The bits of ``value``, the gradient of ``smooth``, which must be finite. -0.0 becomes 0.0: the sign of zero would not survive the sums to come."""
     return value.detach() + (smooth - smooth.detach())

@@ -25,7 +25,7 @@ from linearizer_lattice.ends import GridEntry, LatticeExit, PixelEntry
 from linearizer_lattice.exact_conditioners import ExactConvConditioner, ExactMLPConditioner
 from linearizer_lattice.hooks import linearizer_backbones
 
-from .wild import backbone, images, labels, points, same_bits
+from .wild import SMALL, backbone, images, labels, points, same_bits
 
 PAIR = ["Permutation", "LatticeCoupling", "LatticeCoupling"]
 
@@ -92,16 +92,10 @@ def test_every_option_keeps_bits_and_volume_and_saves(options: dict[str, Any]) -
     assert torch.equal(logdet, -inverse_logdet)
     assert float(z.std()) > 0.4
     torch.manual_seed(9)
-    fresh = lattice_backbone((3, 4, 6), LatticeConfig.model_validate({**_small(), **options}), {"label": 3}).to(dtype)
+    fresh = lattice_backbone((3, 4, 6), LatticeConfig.model_validate({**SMALL, **options}), {"label": 3}).to(dtype)
     fresh.load_state_dict(g.state_dict())
     assert same_bits(fresh.inverse(z, labels(3)), x)
     assert same_bits(fresh(x, labels(3)), z)
-
-
-def _small() -> dict[str, Any]:
-    from .wild import SMALL
-
-    return SMALL
 
 
 def test_options_reach_their_bricks() -> None:

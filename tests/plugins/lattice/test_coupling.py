@@ -110,6 +110,21 @@ def test_the_conditioner_sees_memory_of_one_layout_in_both_directions(flip: bool
     assert {each.storage_offset() for each in seen} == {0}
 
 
+def test_the_conditioner_never_sees_a_view_of_the_stream() -> None:
+    network = Constant(0.3, -0.3)
+    coupling, x = LatticeCoupling((4,), network, LATTICE, flip=True), points(1, 4)  # one row: each slice of it counts as contiguous
+    coupling.inverse(coupling(x))
+    assert {each.storage_offset() for each in network.seen} == {0}
+    assert {each.data_ptr() % 64 for each in network.seen} == {0}
+
+
+def test_shifts_of_low_precision_are_clamped_in_that_of_the_stream() -> None:
+    bound = 1 + 2.0**-14
+    coupling = LatticeCoupling((4,), Constant(5.0, -5.0).bfloat16(), LATTICE, shift_bound=bound)
+    coupling.conditioner.network.forward = lambda kept, condition=None: torch.tensor([[5.0, -5.0]], dtype=torch.bfloat16)  # type: ignore[method-assign,union-attr]
+    assert coupling(torch.zeros(1, 4)).tolist() == [[0.0, 0.0, bound, -bound]]
+
+
 def test_a_conditioner_of_the_wrong_size_is_named() -> None:
     with pytest.raises(BijectionError, match="gave 3 output channels, expected 2"):
         LatticeCoupling((4,), Constant(0.0, 0.0, 0.0), LATTICE)(torch.zeros(1, 4))

@@ -11,7 +11,7 @@ from linearizer_core.bijections import ConditionEmbedding
 from linearizer_core.condition import Condition
 from linearizer_core.errors import ConditionError, ConfigError
 from linearizer_lattice.exact_conditioners import ExactConditioner, ExactConvConditioner, ExactMLPConditioner
-from linearizer_lattice.exact_layers import ExactArithmetic
+from linearizer_lattice.exact_layers import ExactArithmetic, ExactLayer
 
 from .wild import labels, points, same_bits, wild
 
@@ -60,6 +60,22 @@ def test_every_example_has_the_same_bits_in_any_batch(kind: tuple[Make, tuple[in
     for size in (1, 7, 8):
         parts = [conditioner(x[rows], condition.rows(rows)) for rows in torch.arange(64).split(size)]
         assert same_bits(torch.cat(parts), whole)
+
+
+@pytest.mark.parametrize("arithmetic", [DOUBLE, SINGLE], ids=["float64", "float32"])
+def test_every_layer_sees_activations_on_their_grid(kind: tuple[Make, tuple[int, ...]], arithmetic: ExactArithmetic) -> None:
+    make, shape = kind
+    conditioner = made(make, arithmetic, gain=8.0, categories=TWO)
+    seen: list[Tensor] = []
+    for module in conditioner.modules():
+        if isinstance(module, ExactLayer):
+            module.register_forward_pre_hook(lambda module, arguments: seen.append(arguments[0]))
+    conditioner(8 * points(16, *shape), both(16))
+    assert len(seen) > 3
+    for a in seen:
+        steps = a.detach() * 2.0**arithmetic.activation_bits / arithmetic.activation_bound
+        assert torch.equal(steps, steps.round())
+        assert float(steps.abs().max()) == 2**arithmetic.activation_bits - 1
 
 
 def test_sums_in_float32_and_float64_agree(kind: tuple[Make, tuple[int, ...]]) -> None:

@@ -53,6 +53,14 @@ def test_a_linear_layer_is_integer_arithmetic(arithmetic: ExactArithmetic) -> No
 
 
 @BOTH
+def test_further_biases_lie_on_the_grid_of_the_products(arithmetic: ExactArithmetic) -> None:
+    layer = ExactLinear(100, 20, arithmetic, extra=1)
+    weight_step, step = units(layer)
+    rows = integers(layer.on_grid(100 * torch.randn(50, 20)), weight_step * step)
+    assert int(rows.abs().max()) == (2**arithmetic.weight_bits - 1) * (2**arithmetic.activation_bits - 1)
+
+
+@BOTH
 def test_a_convolution_is_integer_arithmetic(arithmetic: ExactArithmetic) -> None:
     layer = wild_layer(ExactConv(3, 4, arithmetic))
     weight_step, step = units(layer)
