@@ -156,9 +156,10 @@ def table(measured: dict[str, Any]) -> str:
         )
     facts = measured["environment"]
     source = (
-        f"`python -m benchmarks.reversible`, seed {facts['seed']}, {facts['threads']} of {facts['cpu_cores']} CPU cores, torch {facts['torch']}, float32; affine couplings with "
-        f"convolutional conditioners of width {facts['width']} on {' x '.join(map(str, facts['shape']))}, batch {facts['batch']}, an anchor every "
-        f"{facts['anchor_every']} blocks; medians of {facts['repeats']} steps, taken in turns. `checkpoint` is `torch.utils.checkpoint` on every block."
+        f"`python -m benchmarks.reversible`, seed {facts['seed']}, {facts['threads']} of {facts['cpu_cores']} CPU cores, torch {facts['torch']}, float32; "
+        f"affine couplings with convolutional conditioners of width {facts['width']} on {' x '.join(map(str, facts['shape']))}, batch {facts['batch']}, "
+        f"an anchor every {facts['anchor_every']} blocks; medians of {facts['repeats']} steps, taken in turns. "
+        "`checkpoint` is `torch.utils.checkpoint` on every block."
     )
     return "\n".join([*rows, "", source]) + "\n"
 

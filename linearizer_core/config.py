@@ -33,6 +33,20 @@ class Component(BaseModel):
         return dict(self.model_extra or {})
 
 
+class NormalizeConfig(BaseModel):
+    """Normalisation ahead of everything else, an option of many backbones: ``(x + shift) * scale``, one number or one per channel.
+
+    Example:
+        >>> NormalizeConfig(shift=-0.5, scale=2.0).scale
+        2.0
+    """
+
+    model_config = _STRICT
+
+    shift: float | tuple[float, ...] = Field(0.0, description="added first")
+    scale: float | tuple[float, ...] = Field(1.0, description="multiplied next; not zero")
+
+
 class OptimizerConfig(BaseModel):
     """The optimiser of one stage."""
 

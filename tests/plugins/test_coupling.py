@@ -28,9 +28,10 @@ from linearizer_core.bijections import (
     SplineCoupling,
 )
 from linearizer_core.condition import Condition
+from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import BijectionError, ConfigError
 from linearizer_coupling.backbone import coupling_backbone
-from linearizer_coupling.config import CouplingConfig, DenseConfig, LevelConfig, NormalizeConfig, SplineConfig, TimmConfig
+from linearizer_coupling.config import CouplingConfig, DenseConfig, LevelConfig, SplineConfig, TimmConfig
 from linearizer_coupling.hooks import linearizer_backbones
 
 SMALL = DenseConfig(couplings=2, width=8)

@@ -27,10 +27,11 @@ from linearizer_core.bijections import (
     SplitMerge,
 )
 from linearizer_core.condition import Condition
+from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import BijectionError, ConfigError, NotInitializedError
 from linearizer_core.factory import create_backbone
 from linearizer_glow.backbone import glow_backbone
-from linearizer_glow.config import GlowConfig, NormalizeConfig
+from linearizer_glow.config import GlowConfig
 from linearizer_glow.hooks import linearizer_backbones
 
 Shape = tuple[int, ...]

@@ -13,13 +13,13 @@ from torch import Tensor
 
 from linearizer_core.bijections import Chain, ContractiveResidual, FixedOrthogonal, inverse_with_report
 from linearizer_core.condition import Condition
-from linearizer_core.config import Component, ModelConfig, TrainingConfig
+from linearizer_core.config import Component, ModelConfig, NormalizeConfig, TrainingConfig
 from linearizer_core.data import DataInfo, Splits, TensorTable
 from linearizer_core.errors import ConfigError, LogDetUnavailableError
 from linearizer_core.pretrained import build_model
 from linearizer_core.training import fit
 from linearizer_iresnet.backbone import iresnet_backbone
-from linearizer_iresnet.config import IResNetConfig, NormalizeConfig
+from linearizer_iresnet.config import IResNetConfig
 from linearizer_iresnet.hooks import linearizer_backbones
 from linearizer_iresnet.residual import BoundedResidual
 

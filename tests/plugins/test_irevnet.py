@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from linearizer_core.bijections import AdditiveCoupling, Bijection, Chain, FixedAffine, FixedOrthogonal, LipschitzConv2d, ZeroPadding
 from linearizer_core.bijections.lipschitz import SILU_LIPSCHITZ
 from linearizer_core.condition import Condition
+from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import ConfigError, LogDetUnavailableError, SurjectivityError
 from linearizer_core.factory import create_backbone
 from linearizer_core.space import InducedSpace
 from linearizer_irevnet.backbone import irevnet_backbone
 from linearizer_irevnet.bottleneck import BottleneckConditioner
-from linearizer_irevnet.config import IRevNetConfig, NormalizeConfig
+from linearizer_irevnet.config import IRevNetConfig
 from linearizer_irevnet.hooks import linearizer_backbones
 
 Shape = tuple[int, ...]

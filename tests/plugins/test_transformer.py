@@ -26,10 +26,11 @@ from linearizer_core.bijections import (
     Permutation,
 )
 from linearizer_core.condition import Condition
+from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import ConditionError, ConfigError
 from linearizer_core.extras import missing_extra
 from linearizer_transformer.backbone import transformer_backbone
-from linearizer_transformer.config import NormalizeConfig, TransformerConfig
+from linearizer_transformer.config import TransformerConfig
 from linearizer_transformer.hooks import linearizer_backbones
 
 LABEL = {"label": 3}

@@ -7,6 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import ConfigError
 
 _LARGEST_DENSE_DIM = 4096
@@ -83,20 +84,6 @@ class SplineConfig(BaseModel):
     bins: int = Field(8, ge=2, description="K, the number of bins; a conditioner gives 3 K - 1 numbers for each coordinate")
     interval: float = Field(3.0, gt=0, description="B: the spline acts on [-B, B] and is the identity outside")
     slope_bound: float = Field(4.0, gt=1, description="m: every derivative lies in [1/m, m]")
-
-
-class NormalizeConfig(BaseModel):
-    """Normalisation of pixels ahead of everything else: ``(x + shift) * scale``, one number or one per channel.
-
-    Example:
-        >>> NormalizeConfig(shift=-0.5, scale=2.0).scale
-        2.0
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    shift: float | tuple[float, ...] = Field(0.0, description="added first")
-    scale: float | tuple[float, ...] = Field(1.0, description="multiplied next; not zero")
 
 
 class CouplingConfig(BaseModel):

@@ -6,19 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-
-class NormalizeConfig(BaseModel):
-    """Normalisation of pixels ahead of everything else: ``(x + shift) * scale``, one number or one per channel.
-
-    Example:
-        >>> NormalizeConfig(shift=-0.5, scale=2.0).scale
-        2.0
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    shift: float | tuple[float, ...] = Field(0.0, description="added first")
-    scale: float | tuple[float, ...] = Field(1.0, description="multiplied next; not zero")
+from linearizer_core.config import NormalizeConfig
 
 
 class IResNetConfig(BaseModel):

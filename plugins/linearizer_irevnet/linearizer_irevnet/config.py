@@ -4,19 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
-
-class NormalizeConfig(BaseModel):
-    """Normalisation of pixels ahead of everything else: ``(x + shift) * scale``, one number or one per channel.
-
-    Example:
-        >>> NormalizeConfig(shift=-0.5, scale=2.0).scale
-        2.0
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    shift: float | tuple[float, ...] = Field(0.0, description="added first")
-    scale: float | tuple[float, ...] = Field(1.0, description="multiplied next; not zero")
+from linearizer_core.config import NormalizeConfig
 
 
 class IRevNetConfig(BaseModel):

@@ -7,24 +7,11 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import ConfigError
 
 _PATCHES = (1, 2, 4)
 _DEFAULT_TOKENS = 64
-
-
-class NormalizeConfig(BaseModel):
-    """Normalisation of the input ahead of everything else: ``(x + shift) * scale``, one number or one per channel.
-
-    Example:
-        >>> NormalizeConfig(shift=-0.5, scale=2.0).scale
-        2.0
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    shift: float | tuple[float, ...] = Field(0.0, description="added first")
-    scale: float | tuple[float, ...] = Field(1.0, description="multiplied next; not zero")
 
 
 class TransformerConfig(BaseModel):
