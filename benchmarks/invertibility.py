@@ -1,6 +1,6 @@
 """How invertible every backbone is: backbone x depth x precision x state of the weights.
 
-    python -m benchmarks.invertibility [MNIST_DIR] [--backbones coupling glow ...] [--depths 4 8 16 32] [--steps 100] [--output runs/invertibility]
+    python -m benchmarks.invertibility [MNIST_DIR] [--backbones coupling glow ...] [--depths 4 8 16 32] [--steps 300] [--output runs/invertibility]
 
 MNIST_DIR holds MNIST's four idx files; without it the embedded 8x8 digits take their place, which is quick. Weights are as initialised, perturbed to unit gain
 (see `benchmarks.unit_gain`), or trained in float32 with the reconstruction objective of the flow task, which goes through g and through g^-1. Each is measured
@@ -268,7 +268,7 @@ def main() -> None:
     parser.add_argument("--backbones", nargs="+", choices=BACKBONES, default=list(BACKBONES))
     parser.add_argument("--depths", nargs="+", type=int, default=[4, 8, 16, 32])
     parser.add_argument("--states", nargs="+", choices=STATES, default=list(STATES))
-    parser.add_argument("--steps", type=int, default=100, help="of training")
+    parser.add_argument("--steps", type=int, default=300, help="of training")
     parser.add_argument("--output", type=Path, default=Path("runs/invertibility"))
     arguments = parser.parse_args()
     name, train, test = load(arguments.data)

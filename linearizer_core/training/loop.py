@@ -109,7 +109,8 @@ class _Fit:
         self.config.output.mkdir(parents=True, exist_ok=True)
         trainable = {name: parameter.requires_grad for name, parameter in self.model.named_parameters()}
         self.model.to(self.accelerator.device).train()
-        set_reversible(self.model, Reversible(**self.config.reversible.model_dump()) if self.config.reversible else None)
+        if self.config.reversible is not None:
+            set_reversible(self.model, Reversible(**self.config.reversible.model_dump()))
         resumed, state, tensors = self._restore()
         self.metrics = MetricsFile(self.config.output / "metrics.jsonl", step=state.step) if main else None
         total = sum(stage.config.steps for stage in self.stages)
@@ -123,7 +124,8 @@ class _Fit:
             self.bar.close()
             if self.metrics is not None:
                 self.metrics.close()
-        set_reversible(self.model, None)
+        if self.config.reversible is not None:
+            set_reversible(self.model, None)
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(trainable[name])
         return FitResult(steps=total, seconds=dict(self.seconds), resumed_from=resumed)
