@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install quickstart test lint format docs bench clean
+.PHONY: help install quickstart test lint format docs bench numerics clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -40,6 +40,12 @@ docs: $(INSTALLED)  ## build the documentation into site/
 bench: $(INSTALLED)  ## compare the recipes on MNIST, about 40 minutes: make bench MNIST=DIR
 	@test -n "$(MNIST)" || { echo "make bench MNIST=DIR, DIR holding the four idx files of MNIST" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.recipes $(MNIST)
+
+numerics: $(INSTALLED)  ## how invertible every backbone is, and reversible backprop, hours: make numerics MNIST=DIR
+	@test -n "$(MNIST)" || { echo "make numerics MNIST=DIR, DIR holding the four idx files of MNIST" >&2; exit 2; }
+	$(BIN)/python -m benchmarks.reversible
+	$(BIN)/python -m benchmarks.lattice
+	$(BIN)/python -m benchmarks.invertibility $(MNIST)
 
 clean:  ## remove what was built, not what was trained
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
