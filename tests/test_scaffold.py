@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import sysconfig
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -147,3 +149,20 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
         new_plugin("backbone", "mine", tmp_path)
     with pytest.raises(ConfigError, match="is not a folder"):
         new_plugin("backbone", "mine", tmp_path / "nowhere")
+
+
+def test_templates_travel_in_the_wheel(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, source / name)
+    for name in ("linearizer_core", "plugins"):
+        shutil.copytree(REPOSITORY / name, source / name, ignore=shutil.ignore_patterns("__pycache__"))
+    options = ["--no-deps", "--no-build-isolation", "--no-index", "--disable-pip-version-check", "--quiet", "--wheel-dir", str(tmp_path)]
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, str(source)], **_CAPTURE)
+    (wheel,) = tmp_path.glob("linearizer-*.whl")
+    packed = set(zipfile.ZipFile(wheel).namelist())
+    templates = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "linearizer_core" / "templates").rglob("*.j2")}
+    assert len(templates) > 10
+    assert templates <= packed
+    assert not any(name.startswith(("plugins/", "tests/", "benchmarks/")) for name in packed)
