@@ -66,18 +66,19 @@ def worst(cell: Cell, precision: str = "fp32") -> float | None:
 
 
 def _by_family(cells: list[Cell]) -> str:
-    head = [*FAMILIES, "latents", "gain, g / g^-1", "log-det", "time, g^-1 / g", f"at most {TARGET:.0e}"]
+    head = ["data, median", *FAMILIES, "latents", "gain, g / g^-1", "log-det", "time, g^-1 / g", f"at most {TARGET:.0e}", "fit, MSE"]
     lines = ["| backbone | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
     for cell in cells:
         found = cell.get("precisions", {}).get("fp32", {})
         trips, gain, logdet = found.get("round_trip", {}), found.get("gain", {}), found.get("logdet")
-        row = [_number(trips.get(name, {}).get("maximum")) for name in FAMILIES]
+        row = [_number(trips.get("data", {}).get("median")), *(_number(trips.get(name, {}).get("maximum")) for name in FAMILIES)]
         row.append(_number(found.get("latents", {}).get("maximum")))
         row.append(f"{_short(gain.get('forward'))} / {_short(gain.get('inverse'))}")
         row.append(_number(logdet.get("maximum")) if logdet else "-")
         row.append(_short(found["inverse_seconds"] / found["forward_seconds"]) if "inverse_seconds" in found else "-")
         error = worst(cell)
         row.append("no" if error is None or error > TARGET else "exact" if error == 0 else "yes")
+        row.append(f"{cell['reconstruction']:.3f}" if isinstance(cell.get("reconstruction"), float) else "-")
         lines.append(f"| {cell['backbone']}{_remark(cell)} | " + " | ".join(row) + " |")
     return "\n".join(lines)
 

@@ -76,6 +76,10 @@ class ConvergenceError(BijectionError):
     """An iterative inverse that did not reach its tolerance."""
 
 
+class SecondDerivativeError(BijectionError, RuntimeError):
+    """The gradient of a gradient, through a map that can be differentiated once."""
+
+
 class LatticeError(BijectionError, ValueError):
     """A number that lies off the lattice, or beyond its range."""
 

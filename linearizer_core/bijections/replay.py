@@ -56,7 +56,9 @@ class GradientSums:
         if gradient_of_logdet is not None and replay.logdet is not None and replay.logdet.requires_grad:
             outputs.append(replay.logdet)
             gradients.append(gradient_of_logdet)
-        found = torch.autograd.grad(outputs, [*replay.leaves, *wanted], gradients, allow_unused=True)
+        # As in plain backpropagation, which runs outside autocast: products in the backward pass of the stream are not lowered either.
+        with torch.autocast(gradient.device.type, enabled=False):
+            found = torch.autograd.grad(outputs, [*replay.leaves, *wanted], gradients, allow_unused=True)
         for tensor, part in zip(wanted, found[len(replay.leaves) :], strict=True):
             if part is not None:
                 before = self._sums[id(tensor)]

@@ -7,9 +7,9 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 
 from linearizer_core.bijections.base import Bijection, Shape, full_precision
+from linearizer_core.bijections.first_order import first_order_only
 from linearizer_core.bijections.fixed_point import solve_fixed_point
 from linearizer_core.bijections.tf32 import without_tf32
 from linearizer_core.condition import Condition
@@ -112,7 +112,8 @@ class ContractiveResidual(Bijection):
             image = self._residual_of(leaf, condition)
 
         def step(w: Tensor) -> Tensor:
-            return grad - torch.autograd.grad(image, leaf, w, retain_graph=True)[0]
+            with full_precision(w):
+                return grad - torch.autograd.grad(image, leaf, w, retain_graph=True)[0]
 
         return self._solve(step, grad)
 
@@ -161,6 +162,6 @@ class _Implicit(torch.autograd.Function):
         return solution.view_as(solution)
 
     @staticmethod
-    @once_differentiable
+    @first_order_only("the inverse of ContractiveResidual; differentiate its forward pass twice, or use a backbone with an analytic inverse")
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
         return ctx.solve_transposed(grad), None, None

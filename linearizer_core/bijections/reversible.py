@@ -11,9 +11,10 @@ from typing import Any, final
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
 
 from linearizer_core.bijections.base import Bijection
+from linearizer_core.bijections.first_order import first_order_only
 from linearizer_core.bijections.replay import GradientSums, Replay
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError, InvertibilityWarning
@@ -182,7 +183,7 @@ class _Reversible(torch.autograd.Function):
         return value, total
 
     @staticmethod
-    @once_differentiable
+    @first_order_only("a chain that rebuilds its activations; switch that off with set_reversible(module, None)")
     def backward(ctx: Any, gradient: Tensor, gradient_of_logdet: Tensor) -> tuple[Tensor | None, ...]:
         direction: Direction = ctx.direction
         end, *saved = ctx.saved_tensors

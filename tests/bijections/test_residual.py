@@ -21,7 +21,7 @@ from linearizer_core.bijections import (
     inverse_with_report,
 )
 from linearizer_core.condition import Condition
-from linearizer_core.errors import BijectionError, ConditionError, ConvergenceError, InputShapeError, LogDetUnavailableError
+from linearizer_core.errors import BijectionError, ConditionError, ConvergenceError, InputShapeError, LogDetUnavailableError, SecondDerivativeError
 
 LABEL = {"label": 3}
 
@@ -280,9 +280,16 @@ def test_frozen_blocks_build_no_graph() -> None:
 
 def test_second_derivatives_of_the_inverse_are_refused() -> None:
     block, z = trained(dense), normal(1, 1, 5).requires_grad_()
-    (grad,) = torch.autograd.grad(block.inverse(z).square().sum(), z, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        grad.sum().backward()
+    with pytest.raises(SecondDerivativeError, match=r"create_graph=True, through the inverse of ContractiveResidual"):
+        torch.autograd.grad(block.inverse(z).sum(), z, create_graph=True)
+
+
+def test_gradients_within_autocast_converge() -> None:
+    block, z = trained(dense).float(), normal(1, 3, 5).float().requires_grad_()
+    plain = torch.autograd.grad(block.inverse(z).sin().sum(), z)[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        within = torch.autograd.grad(block.inverse(z).sin().sum(), z)[0]
+    torch.testing.assert_close(within, plain, rtol=1e-5, atol=1e-6)
 
 
 # --- log-determinant ----------------------------------------------------------------------------------

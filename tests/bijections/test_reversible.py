@@ -36,7 +36,7 @@ from linearizer_core.bijections import (
     set_reversible,
 )
 from linearizer_core.condition import Condition
-from linearizer_core.errors import BijectionError, InvertibilityWarning
+from linearizer_core.errors import BijectionError, InvertibilityWarning, SecondDerivativeError
 
 LABEL = {"label": 3}
 CONDITION = Condition(label=torch.tensor([0, 2, 1, 2]))
@@ -336,9 +336,22 @@ def test_a_second_derivative_is_refused() -> None:
     g = moved(vector_chain)
     set_reversible(g, Reversible())
     x = points(g).requires_grad_()
-    (gradient,) = torch.autograd.grad(g(x, CONDITION).square().sum(), x, create_graph=True)
-    with pytest.raises(RuntimeError, match="once_differentiable"):
-        gradient.sum().backward()
+    # Also where the incoming gradient is a constant, and a second derivative would otherwise be missing in silence.
+    with pytest.raises(SecondDerivativeError, match="create_graph=True, through a chain that rebuilds its activations"):
+        torch.autograd.grad(g(x, CONDITION).sum(), x, create_graph=True)
+
+
+def test_the_backward_pass_of_the_stream_is_not_lowered_by_autocast() -> None:
+    g = Chain(*(brick for seed in range(8) for brick in (FixedOrthogonal((8,), seed=seed), CayleyMixing((8,), seed=seed))))
+    x = points(g, torch.float32).requires_grad_()
+    found = []
+    for options in (None, Reversible(anchor_every=100)):
+        set_reversible(g, options)
+        with torch.autocast("cpu", torch.bfloat16):
+            loss = g(x).sin().sum()
+        found.append(torch.autograd.grad(loss, [x, *g.parameters()]))
+    for plain, saving in zip(*found, strict=True):
+        torch.testing.assert_close(saving, plain, rtol=1e-5, atol=1e-6)
 
 
 def test_a_change_in_place_before_the_backward_pass_is_noticed() -> None:
