@@ -84,6 +84,8 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
     runs = parser.parse_args().runs
     found = tables(runs)
+    if (results := runs / "invertibility" / "results.json").is_file():
+        shutil.copyfile(results, ASSETS / "invertibility.json")
     for name, folder, read in (("quickstart", "quickstart", quickstart), ("mnist", "flow_mnist", mnist)):
         if (runs / folder).is_dir():
             found[name] = read(runs)
