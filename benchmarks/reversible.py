@@ -2,7 +2,7 @@
 
     python -m benchmarks.reversible [--depths 8 16 32] [--repeats 9] [--out runs/reversible]
 
-One training step (forward, loss, backward) of additive couplings with convolutional conditioners on 12 x 16 x 16 inputs, float32. Memory: each case in a
+One training step (forward, loss, backward) of affine couplings with convolutional conditioners on 12 x 16 x 16 inputs, float32. Memory: each case in a
 process of its own, peak resident size above that of the idle model, and bytes of the tensors kept for the backward pass. Time: the three ways take turns in
 one process; medians of the repeats, and ratios to plain. Writes OUT/reversible.json and OUT/reversible.md; `python -m benchmarks.publish` puts the table into
 the documentation.

@@ -60,6 +60,10 @@ class InputShapeError(BijectionError, ValueError):
     """An input whose shape is not the declared one."""
 
 
+class InputDtypeError(BijectionError, ValueError):
+    """An input that does not hold floating-point numbers."""
+
+
 class NotInitializedError(BijectionError):
     """The inverse of a data-dependent layer before its first forward pass."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import keyword
 import os
 import re
 import tempfile
@@ -80,6 +81,8 @@ def _kind(given: str) -> PluginKind:
 def _check(kind: PluginKind, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"name {name!r} is malformed; expected lower-case words joined by _, such as 'swirl' or 'fourier_mixing'")
+    if keyword.iskeyword(name.capitalize()):
+        raise ConfigError(f"name {name!r} would make a class called {name.capitalize()}, a word of Python; choose another name")
     if name in plugins.specs(kind):
         owner = plugins.provider(kind, name)
         raise ConfigError(f"{kind} {name!r} exists already, in {owner.distribution}; two plugins with one name conflict: choose another name")

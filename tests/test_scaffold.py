@@ -133,6 +133,7 @@ def test_what_is_written_passes_formatter_and_linter(kind: PluginKind, tmp_path:
     [
         ("dataset", "mine", "no template for 'dataset'; kinds: backbone, operator, task"),
         ("backbone", "My-Net", "name 'My-Net' is malformed; expected lower-case words joined by _"),
+        ("backbone", "none", "name 'none' would make a class called None, a word of Python; choose another name"),
         ("backbone", "coupling", "backbone 'coupling' exists already, in linearizer"),
         ("backbone", "operators", "a package linearizer_operators is installed already"),
     ],

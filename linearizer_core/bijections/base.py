@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from linearizer_core.bijections.replay import GradientSums, Replay
 from linearizer_core.condition import Condition
-from linearizer_core.errors import BijectionError, InputShapeError, LogDetUnavailableError
+from linearizer_core.errors import BijectionError, InputDtypeError, InputShapeError, LogDetUnavailableError
 
 InverseKind = Literal["analytic", "iterative", "sequential"]
 InverseGrad = Literal["exact", "implicit", "none"]
@@ -127,17 +127,19 @@ class Bijection(nn.Module, ABC):
         return Inverse(self)
 
     def check_input(self, x: Tensor) -> None:
-        """Raise `InputShapeError` unless ``x`` has shape ``(B, *in_shape)``."""
+        """Raise `InputShapeError` unless ``x`` has shape ``(B, *in_shape)``, and `InputDtypeError` unless it is floating."""
         self._check(x, self.in_shape, "input")
 
     def check_latent(self, z: Tensor) -> None:
-        """Raise `InputShapeError` unless ``z`` has shape ``(B, *out_shape)``."""
+        """Raise `InputShapeError` unless ``z`` has shape ``(B, *out_shape)``, and `InputDtypeError` unless it is floating."""
         self._check(z, self.out_shape, "latent")
 
     def _check(self, tensor: Tensor, shape: Shape, what: str) -> None:
         if tuple(tensor.shape[1:]) != shape:
             expected = ", ".join(["B", *map(str, shape)])
             raise InputShapeError(f"{type(self).__name__}: {what} has shape {tuple(tensor.shape)}, expected ({expected})")
+        if not tensor.is_floating_point():
+            raise InputDtypeError(f"{type(self).__name__}: {what} has dtype {tensor.dtype}, expected a floating one; convert it, for pixels by x.float() / 255")
 
     def extra_repr(self) -> str:
         conditions = f", conditions={self.conditions}" if self.conditions else ""

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from linearizer_core.bijections import Bijection, Identity, Shape, full_precision
+from linearizer_core.bijections import Bijection, FixedAffine, Identity, Shape, full_precision
 from linearizer_core.condition import Condition
-from linearizer_core.errors import BijectionError, LogDetUnavailableError
+from linearizer_core.errors import BijectionError, InputDtypeError, LogDetUnavailableError
 
 
 class Cube(Bijection):
@@ -53,3 +53,10 @@ def test_full_precision_turns_autocast_off_and_on_again() -> None:
 
 def test_repr_shows_shapes_and_conditions() -> None:
     assert repr(Cube((1, 2, 2), (4,), conditions={"label": 3})) == "Cube((1, 2, 2) -> (4,), conditions={'label': 3})"
+
+
+def test_integers_are_refused_rather_than_rounded() -> None:
+    scale = FixedAffine((2,), shift=-0.5, scale=1.5)
+    for call in (scale, scale.inverse):
+        with pytest.raises(InputDtypeError, match=r"FixedAffine: .* has dtype torch.int64, expected a floating one; convert it"):
+            call(torch.tensor([[1, 2]]))
