@@ -58,17 +58,20 @@ def share(depth: int) -> float:
     return 8 / depth
 
 
+def bounded(depth: int) -> dict[str, Any]:
+    """Options with which all log-scales of couplings sum to 1, and those of at most ``depth`` norms as well."""
+    return {"log_scale_budget": 1.0, "norm_log_scale_bound": 1 / depth, "lipschitz": share(depth)}
+
+
 BACKBONES: dict[str, Build] = {
     "coupling": lambda depth, shape: create_backbone("coupling", shape, **couplings(depth)),
-    "coupling, safe": lambda depth, shape: create_backbone("coupling", shape, **couplings(depth, log_scale_budget=2.0, lipschitz=share(depth))),
+    "coupling, safe": lambda depth, shape: create_backbone("coupling", shape, **couplings(depth, **bounded(depth))),
     "coupling, penalty": lambda depth, shape: create_backbone("coupling", shape, **couplings(depth)),
     "coupling, additive": lambda depth, shape: create_backbone("coupling", shape, **couplings(depth, coupling="additive")),
-    "coupling, additive, safe": lambda depth, shape: create_backbone(
-        "coupling", shape, **couplings(depth, coupling="additive", log_scale_budget=2.0, lipschitz=share(depth))
-    ),
+    "coupling, additive, safe": lambda depth, shape: create_backbone("coupling", shape, **couplings(depth, coupling="additive", **bounded(depth))),
     "coupling, spline": lambda depth, shape: create_backbone("coupling", shape, **couplings(depth, coupling="spline")),
     "glow": lambda depth, shape: create_backbone("glow", shape, levels=2, steps=depth // 2, width=32),
-    "glow, safe": lambda depth, shape: create_backbone("glow", shape, levels=2, steps=depth // 2, width=32, log_scale_budget=2.0, lipschitz=share(depth)),
+    "glow, safe": lambda depth, shape: create_backbone("glow", shape, levels=2, steps=depth // 2, width=32, norm="affine", **bounded(depth)),
     "irevnet": lambda depth, shape: create_backbone("irevnet", shape, levels=2, blocks=depth // 2, width=32),
     "irevnet, safe": lambda depth, shape: create_backbone("irevnet", shape, levels=2, blocks=depth // 2, width=32, lipschitz=share(depth)),
     "transformer": lambda depth, shape: create_backbone("transformer", shape, couplings=depth, width=32),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from linearizer_core.bijections import ActNorm, Bijection, Chain, Flatten, PixelSqueeze, TractableBijection, full_precision
-from linearizer_core.bijections.coupling import Coupling
+from linearizer_core.bijections.couplings.coupling import Coupling
 from linearizer_core.condition import Condition
 
 LOG_SCALE_LIMIT = 5.0

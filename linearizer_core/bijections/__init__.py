@@ -23,7 +23,13 @@ For backbones
     `squeeze_levels`
 """
 
-from linearizer_core.bijections.affine import ElementwiseAffine, FixedAffine
+from linearizer_core.bijections.affine.actnorm import ActNorm
+from linearizer_core.bijections.affine.elementwise import ElementwiseAffine, FixedAffine
+from linearizer_core.bijections.affine.float64 import Float64Constants
+from linearizer_core.bijections.affine.orthogonal import CayleyMixing, FixedOrthogonal
+from linearizer_core.bijections.affine.permutation import Permutation
+from linearizer_core.bijections.affine.plu import PLUMixing
+from linearizer_core.bijections.affine.whiten import Whiten
 from linearizer_core.bijections.base import Bijection, InverseGrad, InverseKind, Shape, TractableBijection, full_precision
 from linearizer_core.bijections.chain import Chain
 from linearizer_core.bijections.conditioners import (
@@ -34,29 +40,23 @@ from linearizer_core.bijections.conditioners import (
     TimmConditioner,
     UNetConditioner,
 )
-from linearizer_core.bijections.coupling import AdditiveCoupling, AffineCoupling, Coupling
-from linearizer_core.bijections.fixed_point import FixedPointReport, inverse_with_report
-from linearizer_core.bijections.float64 import Float64Constants
+from linearizer_core.bijections.contractive.fixed_point import FixedPointReport, inverse_with_report
+from linearizer_core.bijections.contractive.lipschitz import LipschitzConv2d, LipschitzLinear, OperatorNorm
+from linearizer_core.bijections.contractive.residual import ContractiveResidual
+from linearizer_core.bijections.couplings.coupling import AdditiveCoupling, AffineCoupling, Coupling
+from linearizer_core.bijections.couplings.masks import MaskName, coupling_sizes
+from linearizer_core.bijections.couplings.spline import rational_quadratic_spline
+from linearizer_core.bijections.couplings.spline_coupling import SplineCoupling
 from linearizer_core.bijections.identity import Identity
 from linearizer_core.bijections.inverse import Inverse
-from linearizer_core.bijections.levels import squeeze_levels
-from linearizer_core.bijections.lipschitz import LipschitzConv2d, LipschitzLinear, OperatorNorm
-from linearizer_core.bijections.masks import MaskName, coupling_sizes
-from linearizer_core.bijections.mixing import CayleyMixing, FixedOrthogonal
-from linearizer_core.bijections.norm import ActNorm
-from linearizer_core.bijections.padding import ZeroPadding
-from linearizer_core.bijections.patches import PatchSqueeze
-from linearizer_core.bijections.permutation import Permutation
-from linearizer_core.bijections.plu import PLUMixing
-from linearizer_core.bijections.replay import GradientSums, Replay
-from linearizer_core.bijections.reshape import Flatten
-from linearizer_core.bijections.residual import ContractiveResidual
-from linearizer_core.bijections.reversible import Reversible, set_reversible
-from linearizer_core.bijections.spline import rational_quadratic_spline
-from linearizer_core.bijections.spline_coupling import SplineCoupling
+from linearizer_core.bijections.memory.replay import GradientSums, Replay
+from linearizer_core.bijections.memory.reversible import Reversible, set_reversible
+from linearizer_core.bijections.shapes.flatten import Flatten
+from linearizer_core.bijections.shapes.levels import squeeze_levels
+from linearizer_core.bijections.shapes.padding import ZeroPadding
+from linearizer_core.bijections.shapes.patches import PatchSqueeze
+from linearizer_core.bijections.shapes.squeeze import HaarSqueeze, PixelSqueeze, squeezed_shape
 from linearizer_core.bijections.split_merge import SplitMerge
-from linearizer_core.bijections.squeeze import HaarSqueeze, PixelSqueeze, squeezed_shape
-from linearizer_core.bijections.whiten import Whiten
 
 __all__ = [
     "ActNorm",

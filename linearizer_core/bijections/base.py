@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from linearizer_core.bijections.replay import GradientSums, Replay
+from linearizer_core.bijections.memory.replay import GradientSums, Replay
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError, InputDtypeError, InputShapeError, LogDetUnavailableError
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from linearizer_core.bijections.base import Bijection
 from linearizer_core.bijections.capabilities import adopt_weakest, merge_conditions
-from linearizer_core.bijections.replay import GradientSums
-from linearizer_core.bijections.reversible import Direction, Reversible, run_reversibly
+from linearizer_core.bijections.memory.replay import GradientSums
+from linearizer_core.bijections.memory.reversible import Direction, Reversible, run_reversibly
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError, LogDetUnavailableError
 

@@ -7,7 +7,7 @@ from typing import final
 from torch import Tensor
 
 from linearizer_core.bijections.base import Bijection
-from linearizer_core.bijections.replay import GradientSums
+from linearizer_core.bijections.memory.replay import GradientSums
 from linearizer_core.condition import Condition
 from linearizer_core.errors import SurjectivityError
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from linearizer_core.bijections.base import Bijection
 from linearizer_core.bijections.capabilities import adopt_weakest, merge_conditions
-from linearizer_core.bijections.replay import GradientSums
+from linearizer_core.bijections.memory.replay import GradientSums
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError, LogDetUnavailableError
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from linearizer_core.bijections import Bijection
 from linearizer_core.condition import Condition
+from linearizer_core.invertibility.derivatives import gradients
 
 _ADJOINT_TOLERANCE = 1e-2
 Map = Callable[[Tensor], Tensor]
@@ -82,8 +83,7 @@ def _products(function: Map, x: Tensor, y: Tensor, generator: torch.Generator) -
     """The two maps u -> J^T u and v -> J v."""
 
     def transposed(u: Tensor) -> Tensor:
-        (product,) = torch.autograd.grad(y, x, u, retain_graph=True, materialize_grads=True)
-        return product
+        return gradients(y, [x], u)[0]
 
     def difference(v: Tensor) -> Tensor:
         step = torch.finfo(x.dtype).eps ** (1 / 3) * x.detach().abs().max().clamp(min=1) * x[0].numel() ** 0.5
@@ -93,11 +93,10 @@ def _products(function: Map, x: Tensor, y: Tensor, generator: torch.Generator) -
 
     dummy = torch.zeros_like(y, requires_grad=True)
     try:
-        (linear,) = torch.autograd.grad(y, x, dummy, create_graph=True)
+        (linear,) = gradients(y, [x], dummy, keep_graph=True)
 
         def directional(v: Tensor) -> Tensor:
-            (product,) = torch.autograd.grad(linear, dummy, v, retain_graph=True)
-            return product
+            return gradients(linear, [dummy], v)[0]
 
         # A custom function may cut the graph of its backward pass without a word; then the two maps are no adjoints.
         u, v = (unit(torch.randn(each.shape, generator=generator).to(each)) for each in (y, x))

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from linearizer_core.bijections import Bijection
 from linearizer_core.condition import Condition
+from linearizer_core.invertibility.derivatives import gradients
 from linearizer_core.invertibility.gain import unit
 
 _PROBE = 1e-3
@@ -114,10 +115,10 @@ def _probe(g: Bijection, x: Tensor, direction: Tensor, condition: Condition | No
         probe = _PROBE * z.detach().abs().max().clamp(min=1)
         grown = (g.inverse(z + probe * v, condition) - x).flatten(1).norm(dim=1)
         log_gain = (grown / probe).clamp(min=torch.finfo(x.dtype).tiny).log()
-        gradients = torch.autograd.grad(log_gain.sum(), (x, v)) if differentiable else None
+        ascents = gradients(log_gain, (x, v)) if differentiable else None
     with torch.no_grad():
         error = (g.inverse(z, condition) - x).double().abs().flatten(1).amax(1).nan_to_num(torch.inf)
     score = torch.stack([error, log_gain.detach().double().nan_to_num(-torch.inf)], 1)
-    if gradients is None:
+    if ascents is None:
         return score, None, direction
-    return score, gradients[0], v.detach() + unit(gradients[1].nan_to_num())
+    return score, ascents[0], v.detach() + unit(ascents[1].nan_to_num())

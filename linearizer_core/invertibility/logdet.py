@@ -9,6 +9,7 @@ from torch import Tensor
 
 from linearizer_core.bijections import Bijection
 from linearizer_core.condition import Condition
+from linearizer_core.invertibility.derivatives import jacobian
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,3 @@ def logdet_error(g: Bijection, x: Tensor, condition: Condition | None = None, *,
         reference = torch.linalg.slogdet(jacobian(g, x, condition).double()).logabsdet
     errors = (logdet.double() - reference).abs()
     return LogDetError(float(errors.max()), float(errors.median()), against_autograd)
-
-
-def jacobian(g: Bijection, x: Tensor, condition: Condition | None = None) -> Tensor:
-    """The Jacobian of every example, ``(B, D, D)``, one backward pass per output for the whole batch."""
-    with torch.enable_grad():
-        x = x.detach().requires_grad_()
-        z = g(x, condition).flatten(1)
-        rows = [torch.autograd.grad(z[:, output].sum(), x, retain_graph=True)[0].flatten(1) for output in range(z.shape[1])]
-    return torch.stack(rows, 1)

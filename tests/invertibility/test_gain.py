@@ -14,7 +14,7 @@ from linearizer_core.bijections import AdditiveCoupling, Bijection, FixedAffine,
 from linearizer_core.condition import Condition
 from linearizer_core.factory import create_backbone
 from linearizer_core.invertibility import gain
-from linearizer_core.invertibility.logdet import jacobian
+from linearizer_core.invertibility.derivatives import jacobian
 
 
 def perturbed(seed: int = 0) -> Bijection:

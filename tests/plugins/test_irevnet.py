@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from linearizer_core.bijections import AdditiveCoupling, Bijection, Chain, FixedAffine, FixedOrthogonal, LipschitzConv2d, ZeroPadding
-from linearizer_core.bijections.lipschitz import SILU_LIPSCHITZ
+from linearizer_core.bijections.contractive.lipschitz import SILU_LIPSCHITZ
 from linearizer_core.condition import Condition
 from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import ConfigError, LogDetUnavailableError, SurjectivityError

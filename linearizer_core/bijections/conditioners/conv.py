@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from linearizer_core.bijections.conditioners.embedding import ConditionEmbedding
-from linearizer_core.bijections.lipschitz import LipschitzShares, conv_layer, linear_layer
+from linearizer_core.bijections.contractive.lipschitz import LipschitzShares, conv_layer, linear_layer
 from linearizer_core.condition import Condition
 
 

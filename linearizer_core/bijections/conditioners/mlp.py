@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from linearizer_core.bijections.conditioners.embedding import ConditionEmbedding
-from linearizer_core.bijections.lipschitz import LipschitzShares, linear_layer
+from linearizer_core.bijections.contractive.lipschitz import LipschitzShares, linear_layer
 from linearizer_core.condition import Condition
 
 

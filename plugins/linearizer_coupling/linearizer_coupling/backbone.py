@@ -76,9 +76,7 @@ class _Builder:
         self.in_shape = in_shape
         self.conditions = conditions
         self.mixings = 0
-        norms_at_once = len(conditions) if config.class_scale else int(config.norm == "affine")
-        self.scale_share = config.log_scale_share(in_shape, norms_at_once)
-        self.affine_bound = config.affine_bound(in_shape)
+        self.coupling_bound = config.coupling_bound(in_shape)
 
     def bricks(self) -> Iterator[Bijection]:
         shape = self.in_shape
@@ -112,10 +110,10 @@ class _Builder:
         if self.config.norm == "actnorm":
             yield ActNorm(shape)
         elif self.config.norm == "affine" and not self.config.class_scale:
-            yield ElementwiseAffine(shape, channelwise=is_image, log_scale_bound=self.scale_share)
+            yield ElementwiseAffine(shape, channelwise=is_image, log_scale_bound=self.config.norm_log_scale_bound)
         if self.config.class_scale:
             for category in self.conditions.items():
-                yield ElementwiseAffine(shape, channelwise=is_image, categories=category, log_scale_bound=self.scale_share)
+                yield ElementwiseAffine(shape, channelwise=is_image, categories=category, log_scale_bound=self.config.norm_log_scale_bound)
 
     def _mixing(self, shape: Shape) -> Bijection:
         # Seeds are apart by a prime, so that configurations with neighbouring seeds share no matrix.
@@ -132,14 +130,12 @@ class _Builder:
         else:
             conditioner = MLPConditioner(kept, outputs, **sizes, lipschitz=self.config.lipschitz)
         common: dict[str, Any] = {"flip": flip, "mask": options.mask, "conditions": self.conditions}
-        share = self.scale_share
         if self.config.coupling == "additive":
             return AdditiveCoupling(shape, conditioner, **common)
         if self.config.coupling == "affine":
-            return AffineCoupling(shape, conditioner, **common, log_scale_bound=self.affine_bound if share is None else share)
+            return AffineCoupling(shape, conditioner, **common, log_scale_bound=self.coupling_bound)
         spline = self.config.spline
-        slope_bound = spline.slope_bound if share is None else math.exp(share)
-        return SplineCoupling(shape, conditioner, **common, bins=spline.bins, interval=spline.interval, slope_bound=slope_bound)
+        return SplineCoupling(shape, conditioner, **common, bins=spline.bins, interval=spline.interval, slope_bound=math.exp(self.coupling_bound))
 
     def _image_conditioner(self, shape: Shape, options: LevelConfig, kept: int, outputs: int, sizes: dict[str, Any]) -> nn.Module:
         name, grid = options.conditioner, (shape[1], shape[2])

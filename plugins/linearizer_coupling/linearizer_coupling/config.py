@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import ConfigError
 
 _LARGEST_DENSE_DIM = 4096
-_LOG_SCALES_OF_COUPLINGS = 4.0
 _LARGEST_MIXED_GRID = 64
 _SMALLEST_SIDE = 8
 
@@ -83,7 +82,6 @@ class SplineConfig(BaseModel):
 
     bins: int = Field(8, ge=2, description="K, the number of bins; a conditioner gives 3 K - 1 numbers for each coordinate")
     interval: float = Field(3.0, gt=0, description="B: the spline acts on [-B, B] and is the identity outside")
-    slope_bound: float = Field(4.0, gt=1, description="m: every derivative lies in [1/m, m]")
 
 
 class CouplingConfig(BaseModel):
@@ -103,16 +101,17 @@ class CouplingConfig(BaseModel):
     coupling: Literal["affine", "additive", "spline"] = Field(
         "affine", description="additive couplings invert more accurately and keep volume; splines bend single coordinates within bounds"
     )
-    log_scale_bound: float | None = Field(
-        None, gt=0, description="a in log_s = a tanh(h / a) of every affine coupling; none: 4 divided by the number of couplings"
+    log_scale_budget: float = Field(
+        4.0,
+        gt=0,
+        description="sum of the bounds on the log-scales of all affine or spline couplings (a in a tanh(h / a); a spline's log-slopes), equal for each",
     )
+    log_scale_bound: float | None = Field(None, gt=0, description="the bound of every coupling, in place of its share of the budget")
     spline: SplineConfig = Field(SplineConfig(), description="options of spline couplings")
-    log_scale_budget: float | None = Field(
-        None, gt=0, description="bound on the sum of all learned log-scales, shared equally by couplings and norms; takes the place of the single bounds"
-    )
     lipschitz: float | None = Field(None, gt=0, description="bound on the Lipschitz constant of every conditioner (dense ones and conv); none for no bound")
     mixing: Literal["fixed", "cayley"] = Field("fixed", description="random orthogonal, or learned: O(D^3) a call")
     norm: Literal["affine", "actnorm", "none"] = Field("affine", description="learned scale and shift, the same set from the first batch, or none")
+    norm_log_scale_bound: float | None = Field(None, gt=0, description="bound on every log-scale of norm = affine and class_scale; none for no bound")
     final_mixing: bool = Field(True, description="end with a mixing of the flat latent; of no use where a Gaussian follows")
     normalize: NormalizeConfig | None = Field(None, description="normalisation of pixels, as the first brick")
     class_scale: bool = Field(False, description="scale and shift per category of the condition; takes the place of norm = affine")
@@ -146,36 +145,18 @@ class CouplingConfig(BaseModel):
         dim = math.prod(in_shape)
         return DenseConfig(couplings=8 if 1 < dim <= _LARGEST_DENSE_DIM else 0, width=512 if dim >= 128 else 128)
 
-    def log_scale_share(self, in_shape: tuple[int, ...], norms_at_once: int) -> float | None:
-        """The part of ``log_scale_budget`` that each learned scale gets, or None without a budget.
+    def coupling_bound(self, in_shape: tuple[int, ...]) -> float:
+        """The bound on the log-scales of every affine or spline coupling: the one given, else its share of the budget."""
+        couplings = sum(level.couplings for level in self.levels_for(in_shape)) + self.dense_for(in_shape).couplings
+        return self.log_scale_bound or self.log_scale_budget / max(couplings, 1)
 
-        Arguments:
-            in_shape: shape of one example.
-            norms_at_once: number of learned scales that make up one normalisation.
-
-        Raises:
-            ConfigError: when there is nothing to share the budget, when a norm cannot be bounded, or when single bounds are given as well.
-        """
-        if self.log_scale_budget is None:
-            return None
-        if self.norm == "actnorm":
-            raise ConfigError("log_scale_budget with norm = 'actnorm': its scales are set from data, no budget can bound them; give norm = 'affine' or 'none'")
-        for name, given, default in (("log_scale_bound", self.log_scale_bound, None), ("spline.slope_bound", self.spline.slope_bound, 4.0)):
-            if given != default:
-                raise ConfigError(f"log_scale_budget = {self.log_scale_budget} and {name} = {given} both bound the scales; leave one of them out")
-        couplings = self._coupling_counts(in_shape)
-        norms = norms_at_once * (1 + sum((count + 1) // 2 for count in couplings))
-        scales = norms if self.coupling == "additive" else norms + sum(couplings)
-        if scales == 0:
-            raise ConfigError(f"log_scale_budget = {self.log_scale_budget}, but additive couplings without norm learn no scale; leave the budget out")
-        return self.log_scale_budget / scales
-
-    def affine_bound(self, in_shape: tuple[int, ...]) -> float:
-        """The bound on the log-scale of every affine coupling, where there is no budget: the one given, else a share of 4."""
-        return self.log_scale_bound or _LOG_SCALES_OF_COUPLINGS / max(sum(self._coupling_counts(in_shape)), 1)
-
-    def _coupling_counts(self, in_shape: tuple[int, ...]) -> list[int]:
-        return [level.couplings for level in self.levels_for(in_shape)] + [self.dense_for(in_shape).couplings]
+    @model_validator(mode="after")
+    def _norm_can_be_bounded(self) -> Self:
+        if self.norm == "actnorm" and not self.class_scale and self.norm_log_scale_bound is not None:
+            raise ValueError(
+                f"norm_log_scale_bound = {self.norm_log_scale_bound} with norm = 'actnorm', whose scales come from data; give norm = 'affine', or leave it out"
+            )
+        return self
 
 
 def _halvings(height: int, width: int) -> int:

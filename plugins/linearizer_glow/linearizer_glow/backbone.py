@@ -111,7 +111,7 @@ class _Builder:
         if self.config.norm == "actnorm":
             yield ActNorm(shape)
         elif self.config.norm == "affine":
-            yield ElementwiseAffine(shape, channelwise=len(shape) == 3)
+            yield ElementwiseAffine(shape, channelwise=len(shape) == 3, log_scale_bound=self.config.norm_log_scale_bound)
         if shape[0] > 1:
             yield self._mixing(shape)
             yield self._coupling(shape, "halves", flip=False)

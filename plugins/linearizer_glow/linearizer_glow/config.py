@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from linearizer_core.config import NormalizeConfig
 
@@ -26,13 +26,22 @@ class GlowConfig(BaseModel):
     squeeze: Literal["pixel", "haar"] = Field("pixel", description="the pixels as they are, or orthonormal averages and differences")
     split: bool = Field(True, description="half of the channels leave at the end of each level but the last")
     coupling: Literal["affine", "additive"] = Field("affine", description="additive couplings invert more accurately and keep volume")
-    log_scale_budget: float = Field(4.0, gt=0, description="sum of the bounds a in log_s = a tanh(h / a) of all affine couplings, equal for each")
+    log_scale_budget: float = Field(2.0, gt=0, description="sum of the bounds a in log_s = a tanh(h / a) of all affine couplings, equal for each")
     log_scale_bound: float | None = Field(None, gt=0, description="the bound a of every affine coupling, in place of its share of the budget")
     width: int = Field(64, ge=1, description="hidden channels (vectors: hidden size) of the conditioners")
     depth: int = Field(1, ge=0, description="residual blocks of the conditioners")
     lipschitz: float | None = Field(None, gt=0, description="bound on the Lipschitz constant of every conditioner; none for no bound")
     mixing: Literal["cayley", "plu", "fixed"] = Field("cayley", description="learned orthogonal; learned by triangular factors; random orthogonal")
     norm: Literal["actnorm", "affine", "none"] = Field("actnorm", description="scale and shift set from the first batch, the same set to 1 and 0, or none")
+    norm_log_scale_bound: float | None = Field(None, gt=0, description="bound on every log-scale of norm = affine; none for no bound")
     final_mixing: bool = Field(True, description="mix all coordinates of the coarsest level at the end; of no use where a Gaussian follows")
     normalize: NormalizeConfig | None = Field(None, description="normalisation of pixels, as the first brick")
     seed: int = Field(0, ge=0, description="draws the mixings; weights are drawn by torch's own generator")
+
+    @model_validator(mode="after")
+    def _norm_can_be_bounded(self) -> Self:
+        if self.norm == "actnorm" and self.norm_log_scale_bound is not None:
+            raise ValueError(
+                f"norm_log_scale_bound = {self.norm_log_scale_bound} with norm = 'actnorm', whose scales come from data; give norm = 'affine', or leave it out"
+            )
+        return self

@@ -87,10 +87,10 @@ class _Builder:
         if self.config.norm == "actnorm":
             yield ActNorm(shape)
         elif self.config.norm == "affine" and not self.config.class_scale:
-            yield ElementwiseAffine(shape, channelwise=True)
+            yield ElementwiseAffine(shape, channelwise=True, log_scale_bound=self.config.norm_log_scale_bound)
         if self.config.class_scale:
             for category in self.conditions.items():
-                yield ElementwiseAffine(shape, channelwise=True, categories=category)
+                yield ElementwiseAffine(shape, channelwise=True, categories=category, log_scale_bound=self.config.norm_log_scale_bound)
         flatten = Flatten(shape)
         yield flatten
         if self.config.final_mixing:

@@ -36,6 +36,7 @@ class TransformerConfig(BaseModel):
     norm: Literal["affine", "actnorm", "none"] = Field(
         "affine", description="after the last coupling, a scale and shift of each channel: learned, the same set from the first batch, or none"
     )
+    norm_log_scale_bound: float | None = Field(None, gt=0, description="bound on every log-scale of norm = affine and class_scale; none for no bound")
     final_mixing: bool = Field(True, description="end with a mixing of the flat latent; of no use where a Gaussian follows")
     normalize: NormalizeConfig | None = Field(None, description="normalisation of the input, as the first brick")
     class_scale: bool = Field(False, description="scale and shift per category of the condition; takes the place of norm = affine")
@@ -45,6 +46,14 @@ class TransformerConfig(BaseModel):
     def _heads_divide_the_width(self) -> Self:
         if self.width % self.heads:
             raise ValueError(f"width {self.width} is no multiple of heads {self.heads}; change one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _norm_can_be_bounded(self) -> Self:
+        if self.norm == "actnorm" and not self.class_scale and self.norm_log_scale_bound is not None:
+            raise ValueError(
+                f"norm_log_scale_bound = {self.norm_log_scale_bound} with norm = 'actnorm', whose scales come from data; give norm = 'affine', or leave it out"
+            )
         return self
 
     def patch_for(self, in_shape: tuple[int, ...]) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from linearizer_core.bijections import AdditiveCoupling, Chain, Permutation
-from linearizer_core.bijections.reversible import Reversible, set_reversible
+from linearizer_core.bijections.memory.reversible import Reversible, set_reversible
 from linearizer_core.condition import Condition
 from linearizer_core.errors import ConfigError, LatticeError
 from linearizer_core.factory import create_backbone

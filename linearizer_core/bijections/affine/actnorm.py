@@ -9,7 +9,7 @@ from typing import Any, final
 import torch
 from torch import Tensor, distributed, nn
 
-from linearizer_core.bijections.affine import channelwise_shape
+from linearizer_core.bijections.affine.elementwise import channelwise_shape
 from linearizer_core.bijections.base import Shape, TractableBijection, full_precision
 from linearizer_core.condition import Condition
 from linearizer_core.errors import NotInitializedError

@@ -8,8 +8,8 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from linearizer_core.bijections.affine.float64 import Float64Constants
 from linearizer_core.bijections.base import Shape, TractableBijection, full_precision
-from linearizer_core.bijections.float64 import Float64Constants
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError
 

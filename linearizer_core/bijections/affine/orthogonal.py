@@ -8,9 +8,9 @@ from typing import final
 import torch
 from torch import Tensor, nn
 
+from linearizer_core.bijections.affine.float64 import Float64Constants
 from linearizer_core.bijections.base import Shape, TractableBijection, full_precision
-from linearizer_core.bijections.float64 import Float64Constants
-from linearizer_core.bijections.replay import Replay
+from linearizer_core.bijections.memory.replay import Replay
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError
 

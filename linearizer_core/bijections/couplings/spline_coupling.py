@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from linearizer_core.bijections.base import Shape
-from linearizer_core.bijections.coupling import Coupling
-from linearizer_core.bijections.masks import MaskName
-from linearizer_core.bijections.spline import rational_quadratic_spline
+from linearizer_core.bijections.couplings.coupling import Coupling
+from linearizer_core.bijections.couplings.masks import MaskName
+from linearizer_core.bijections.couplings.spline import rational_quadratic_spline
 from linearizer_core.errors import BijectionError
 
 _SMALLEST_SHARE = 0.1

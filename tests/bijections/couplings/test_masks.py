@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linearizer_core.bijections import AdditiveCoupling, AffineCoupling, ConvConditioner, MaskName, coupling_sizes
-from linearizer_core.bijections.masks import make_mask
+from linearizer_core.bijections.couplings.masks import make_mask
 from linearizer_core.errors import BijectionError
 
 MASKS: tuple[MaskName, ...] = ("halves", "alternating", "checkerboard")

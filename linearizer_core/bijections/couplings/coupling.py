@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from linearizer_core.bijections.base import Shape, TractableBijection, full_precision
-from linearizer_core.bijections.masks import MaskName, make_mask
-from linearizer_core.bijections.replay import Replay
+from linearizer_core.bijections.couplings.masks import MaskName, make_mask
+from linearizer_core.bijections.memory.replay import Replay
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError
 

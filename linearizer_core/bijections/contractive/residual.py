@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from linearizer_core.bijections.base import Bijection, Shape, full_precision
-from linearizer_core.bijections.first_order import first_order_only
-from linearizer_core.bijections.fixed_point import solve_fixed_point
+from linearizer_core.bijections.contractive.fixed_point import solve_fixed_point
+from linearizer_core.bijections.memory.first_order import first_order_only
 from linearizer_core.bijections.tf32 import without_tf32
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError, LogDetUnavailableError

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from torch.autograd.function import FunctionCtx
 
 from linearizer_core.bijections.base import Bijection
-from linearizer_core.bijections.first_order import first_order_only
-from linearizer_core.bijections.replay import GradientSums, Replay
+from linearizer_core.bijections.memory.first_order import first_order_only
+from linearizer_core.bijections.memory.replay import GradientSums, Replay
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError, InvertibilityWarning
 

@@ -1,0 +1,1 @@
+"""Affine maps, learned or fixed: scales and shifts, orthogonal and triangular mixings, permutations, whitening."""

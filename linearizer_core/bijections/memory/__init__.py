@@ -1,0 +1,1 @@
+"""Backpropagation that computes activations again from the outputs in place of keeping them."""
