@@ -110,3 +110,13 @@ def test_impossible_options_are_refused(options: dict[str, float]) -> None:
 def test_a_conditioner_of_the_wrong_size_is_named() -> None:
     with pytest.raises(BijectionError, match="gave 6 output channels, expected 69"):
         SplineCoupling((5,), MLPConditioner(2, 6, width=4))(torch.zeros(1, 5))
+
+
+def test_a_float32_stream_is_rounded_once() -> None:
+    generator = torch.Generator().manual_seed(0)
+    output = torch.randn(500, 11, generator=generator)
+    x = 6 * torch.rand(500, 2, generator=generator) - 3
+    image, exact = (coupling_with(output.to(x.dtype))(x) for x in (x, x.double()))
+    assert image.dtype == torch.float32
+    assert torch.equal(image, exact.float())
+    assert torch.equal(coupling_with(output).inverse(image), coupling_with(output.double()).inverse(image.double()).float())
