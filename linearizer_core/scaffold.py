@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib.util
-import keyword
 import os
 import re
 import tempfile
@@ -22,6 +21,9 @@ PluginKind = Literal["backbone", "operator", "task"]
 
 PLUGIN_KINDS: tuple[PluginKind, ...] = get_args(PluginKind)
 
+FIRST_FILES: dict[str, str] = {"backbone": "brick.py", "operator": "core.py", "task": "task.py"}
+"""The module of each kind that an author changes first."""
+
 _NAME = re.compile(r"[a-z][a-z0-9]*(_[a-z0-9]+)*")
 _SUFFIX = ".j2"
 _MODULE = "module"
@@ -39,7 +41,7 @@ def new_plugin(kind: str, name: str, parent: Path) -> Path:
         parent: an existing folder.
 
     Raises:
-        ConfigError: for an unknown kind, a malformed name, a name that is taken, or a folder that exists already.
+        ConfigError: for an unknown kind, a malformed name, a name that is taken, or a folder that exists already or cannot be written.
 
     Example:
         >>> import tempfile
@@ -51,10 +53,6 @@ def new_plugin(kind: str, name: str, parent: Path) -> Path:
     _check(_kind(kind), name)
     module = f"linearizer_{name}"
     folder = parent / module.replace("_", "-")
-    if not parent.is_dir():
-        raise ConfigError(f"{parent} is not a folder; make it first, or choose another one with --into")
-    if folder.exists():
-        raise ConfigError(f"{folder} exists already; choose another name, or another folder with --into")
     values = {
         "kind": kind,
         "name": name,
@@ -63,11 +61,18 @@ def new_plugin(kind: str, name: str, parent: Path) -> Path:
         "title": "".join(word.capitalize() for word in name.split("_")),
         "version": __version__,
     }
-    with tempfile.TemporaryDirectory(dir=parent, prefix=f".{folder.name}-") as temporary:
-        written = Path(temporary) / folder.name
-        for origin in ("common", kind):
-            _render(files("linearizer_core") / "templates" / "new" / origin, written, values)
-        os.rename(written, folder)
+    try:
+        if not parent.is_dir():
+            raise ConfigError(f"{parent} is not a folder; make it first, or choose another one with --into")
+        if folder.exists():
+            raise ConfigError(f"{folder} exists already; choose another name, or another folder with --into")
+        with tempfile.TemporaryDirectory(dir=parent, prefix=f".{folder.name}-") as temporary:
+            written = Path(temporary) / folder.name
+            for origin in ("common", kind):
+                _render(files("linearizer_core") / "templates" / "new" / origin, written, values)
+            os.rename(written, folder)
+    except OSError as error:
+        raise ConfigError(f"{folder} cannot be written: {error.strerror}; choose another name, or another folder with --into") from error
     return folder
 
 
@@ -81,8 +86,6 @@ def _kind(given: str) -> PluginKind:
 def _check(kind: PluginKind, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise ConfigError(f"name {name!r} is malformed; expected lower-case words joined by _, such as 'swirl' or 'fourier_mixing'")
-    if keyword.iskeyword(name.capitalize()):
-        raise ConfigError(f"name {name!r} would make a class called {name.capitalize()}, a word of Python; choose another name")
     if name in plugins.specs(kind):
         owner = plugins.provider(kind, name)
         raise ConfigError(f"{kind} {name!r} exists already, in {owner.distribution}; two plugins with one name conflict: choose another name")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -74,9 +75,24 @@ def test_a_wrong_one_does_not(run: Run) -> None:
     assert found["left-inverse"]["message"].startswith("(5,), float32, of gain 2.0 and 0.5 for the inverse: g^-1(g(x)) is not x: largest error 1.0e-01")
     assert {key: found["left-inverse"][key] for key in ("subject", "kind")} == {"subject": "scale", "kind": "backbone"}
     assert found["inverse-gradients"]["status"] == "passed"
+    summary = run("check", "scale", "--kind", "backbone", "-k", "[cl]*", "--dtype", "float32", "wrong=true").stdout.splitlines()[-1]
+    assert re.findall(r"[a-z]+", summary.partition(" in ")[0]) == ["failed", "passed", "skipped"]
+
+
+@pytest.mark.parametrize("target", ["fake_scale_module:Scael", "fake_torn_module:Scale"])
+def test_what_cannot_be_imported_is_no_success(run: Run, plugin_site, hook_source, target: str) -> None:
+    (plugin_site.folder / "fake_torn_module.py").write_text("def broken(:")
+    plugin_site.install("third", hook_source("backbone", "torn", target=target, config="fake_scale_module:Config"))
+    shown = run("check", "torn", "-k", "left-inverse")
+    assert (shown.returncode, shown.stdout) == (2, "")
+    assert shown.stderr.startswith(f"error: backbone 'torn': target '{target}'")
+    assert "Traceback" not in shown.stderr
 
 
 def test_every_kind_of_a_name_is_checked(run: Run) -> None:
+    shown = run("check", "scale", "-k", "construction")
+    rows = [line.split()[:3] for line in shown.stdout.splitlines() if line]
+    assert rows[:3] == [["kind", "check", "status"], ["backbone", "construction", "passed"], ["core", "construction", "passed"]]
     shown = run("check", "scale", "-k", "construction", "--json")
     assert [(entry["kind"], entry["status"]) for entry in json.loads(shown.stdout)] == [("backbone", "passed"), ("core", "passed")]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import importlib
 import json
 import os
 import re
@@ -9,14 +11,18 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import venv
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from linearizer_core import plugins
 from linearizer_core.errors import ConfigError
-from linearizer_core.scaffold import PLUGIN_KINDS, PluginKind, new_plugin
+from linearizer_core.scaffold import FIRST_FILES, PLUGIN_KINDS, PluginKind, new_plugin
+from linearizer_core.testing import run_checks, subject_named
 
 REPOSITORY = Path(__file__).parents[1]
 PAGE = REPOSITORY / "docs" / "write-a-backbone.md"
@@ -49,9 +55,9 @@ class Machine:
         path.write_text(f"#!{self.bin / 'python'}\n{program}\n", encoding="utf-8")
         path.chmod(0o755)
 
-    def run(self, command: str) -> str:
+    def run(self, command: str, *, code: int = 0) -> str:
         done = subprocess.run(command, shell=True, cwd=self.folder, env=self.environment, text=True, capture_output=True, check=False)
-        assert done.returncode == 0, f"$ {command}\n{done.stdout}{done.stderr}"
+        assert done.returncode == code, f"$ {command}\n{done.stdout}{done.stderr}"
         return done.stdout
 
 
@@ -97,26 +103,86 @@ def test_its_own_test_runs_the_kit_and_catches_a_mistake(machine: Machine) -> No
     wrong = right.replace("return z * (-log_slope).exp()", "return z * log_slope.exp()")
     assert wrong != right
     brick.write_text(wrong, encoding="utf-8")
-    done = subprocess.run(
-        [machine.bin / "linearizer", "check", "wobble", "--dtype", "float64"],
-        cwd=machine.folder,
-        env=machine.environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 1
-    assert "failed" in done.stdout
+    assert "failed" in machine.run("linearizer check wobble --dtype float64", code=1)
 
 
 @pytest.mark.parametrize(("kind", "name"), [("operator", "fading"), ("task", "tidy_up")])
-def test_the_other_kinds_pass_the_kit_and_train(machine: Machine, kind: str, name: str) -> None:
-    folder = f"linearizer-{name.replace('_', '-')}"
-    machine.run(f"linearizer new {kind} {name} && pip install -e {folder}")
-    machine.run(f"linearizer check {name}")
+def test_the_other_kinds_pass_the_kit_and_train_by_the_commands_printed(machine: Machine, kind: str, name: str) -> None:
+    (machine.folder / "my plugins").mkdir(exist_ok=True)
+    printed = machine.run(f"linearizer new {kind} {name} --into 'my plugins'")
+    install, show, check, train = [line.strip() for line in printed.splitlines() if line.startswith("  ")]
+    machine.run(install)
+    assert name in machine.run(show)
+    machine.run(check)
     steps = "task.published.training.steps=20" if kind == "operator" else "task.training.steps=20"
-    machine.run(f"linearizer train {folder}/train.toml {steps}")
+    machine.run(f"{train} {steps}")
     assert (machine.folder / "runs" / name / "report.json").exists()
+
+
+@pytest.fixture
+def install(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Path], None]]:
+    """Make a project known to this process, as an editable installation would."""
+    before = set(sys.modules)
+    installed: list[str] = []
+
+    def install(project: Path) -> None:
+        metadata = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        info = project / f"{project.name.replace('-', '_')}-{metadata['version']}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {metadata['name']}\nVersion: {metadata['version']}\n", encoding="utf-8")
+        points = [f"{name} = {module}\n" for name, module in metadata["entry-points"]["linearizer"].items()]
+        (info / "entry_points.txt").write_text("".join(["[linearizer]\n", *points]), encoding="utf-8")
+        monkeypatch.syspath_prepend(str(project))
+        installed.append(project.name.replace("-", "_"))
+        importlib.invalidate_caches()
+        plugins.reload()
+
+    yield install
+    for module in set(sys.modules) - before:
+        if module.partition(".")[0] in installed:
+            del sys.modules[module]
+    plugins.reload()
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("backbone", "bijection"),
+        ("backbone", "chain"),
+        ("backbone", "flatten"),
+        ("backbone", "none"),
+        ("backbone", "tensor"),
+        ("operator", "time_dependent"),
+        ("task", "stage"),
+    ],
+)
+def test_the_name_of_something_imported_is_as_good_as_any(kind: PluginKind, name: str, install: Callable[[Path], None], tmp_path: Path) -> None:
+    install(new_plugin(kind, name, tmp_path))
+    results = run_checks(subject_named(kind, name), dtypes=["float64"])
+    assert [result for result in results if result.is_bad] == []
+    assert any(result.status == "passed" for result in results)
+
+
+@pytest.mark.parametrize("kind", PLUGIN_KINDS)
+def test_no_name_hides_an_import(kind: PluginKind, tmp_path: Path) -> None:
+    """What is named after the plugin ends in words that nothing else imported ends in, so that the two never meet."""
+    project = new_plugin(kind, "swirl", tmp_path)
+    nodes = [node for path in project.rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    defined = {node.name for node in nodes if isinstance(node, ast.ClassDef | ast.FunctionDef)}
+    imported = {alias.asname or alias.name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names}
+    endings = {re.sub("(?i)^swirl", "", each) for each in defined if each.lower().startswith("swirl")}
+    others = {each for each in imported if not each.lower().startswith("swirl")}
+    assert len(endings) >= 2
+    assert len(others) >= 5
+    assert {(each, ending) for each in others for ending in endings if each != ending and each.endswith(ending)} == set()
+
+
+@pytest.mark.parametrize("kind", PLUGIN_KINDS)
+def test_the_file_to_begin_with_is_there(kind: PluginKind, tmp_path: Path) -> None:
+    project = new_plugin(kind, "swirl", tmp_path)
+    first = f"linearizer_swirl/{FIRST_FILES[kind]}"
+    assert (project / first).is_file()
+    assert f"| `{first}` | **start here**" in (project / "README.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("kind", PLUGIN_KINDS)
@@ -133,9 +199,10 @@ def test_what_is_written_passes_formatter_and_linter(kind: PluginKind, tmp_path:
     [
         ("dataset", "mine", "no template for 'dataset'; kinds: backbone, operator, task"),
         ("backbone", "My-Net", "name 'My-Net' is malformed; expected lower-case words joined by _"),
-        ("backbone", "none", "name 'none' would make a class called None, a word of Python; choose another name"),
         ("backbone", "coupling", "backbone 'coupling' exists already, in linearizer"),
         ("backbone", "operators", "a package linearizer_operators is installed already"),
+        ("backbone", "a" * 240, "a cannot be written: File name too long; choose another name, or another folder with --into"),
+        ("backbone", "a" * 300, "a cannot be written: File name too long; choose another name, or another folder with --into"),
     ],
 )
 def test_what_cannot_be_made_is_refused(kind: PluginKind, name: str, message: str, tmp_path: Path) -> None:

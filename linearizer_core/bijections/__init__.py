@@ -20,15 +20,18 @@ Fixed bricks
 Not onto
     `ZeroPadding`
 For backbones
-    `squeeze_levels`
+    `squeeze_levels`, `norm_layers`, `mixing_seeds`
 """
 
+from linearizer_core.backbone_options import squeeze_levels
 from linearizer_core.bijections.affine.actnorm import ActNorm
 from linearizer_core.bijections.affine.elementwise import ElementwiseAffine, FixedAffine
 from linearizer_core.bijections.affine.float64 import Float64Constants
+from linearizer_core.bijections.affine.norms import norm_layers
 from linearizer_core.bijections.affine.orthogonal import CayleyMixing, FixedOrthogonal
 from linearizer_core.bijections.affine.permutation import Permutation
 from linearizer_core.bijections.affine.plu import PLUMixing
+from linearizer_core.bijections.affine.seeds import mixing_seeds
 from linearizer_core.bijections.affine.whiten import Whiten
 from linearizer_core.bijections.base import Bijection, InverseGrad, InverseKind, Shape, TractableBijection, full_precision
 from linearizer_core.bijections.chain import Chain
@@ -52,7 +55,6 @@ from linearizer_core.bijections.inverse import Inverse
 from linearizer_core.bijections.memory.replay import GradientSums, Replay
 from linearizer_core.bijections.memory.reversible import Reversible, set_reversible
 from linearizer_core.bijections.shapes.flatten import Flatten
-from linearizer_core.bijections.shapes.levels import squeeze_levels
 from linearizer_core.bijections.shapes.padding import ZeroPadding
 from linearizer_core.bijections.shapes.patches import PatchSqueeze
 from linearizer_core.bijections.shapes.squeeze import HaarSqueeze, PixelSqueeze, squeezed_shape
@@ -104,6 +106,8 @@ __all__ = [
     "coupling_sizes",
     "full_precision",
     "inverse_with_report",
+    "mixing_seeds",
+    "norm_layers",
     "rational_quadratic_spline",
     "set_reversible",
     "squeeze_levels",

@@ -38,7 +38,8 @@ class Bijection(nn.Module, ABC):
     its ``out_shape`` may then hold more elements than ``in_shape``, its ``inverse`` is a left inverse, and it has no induced space.
 
     It CAN declare, as class attributes (or on the instance, where it depends on its parts, as in a chain), how its inverse is
-    computed (``inverse_kind``), whether gradients flow through it (``inverse_grad``), that ``g^-1(g(x))`` has the very bits of
+    computed (``inverse_kind``), whether gradients flow through it (``inverse_grad``: ``exact`` ones by autograd, ``implicit`` ones that are solved for at
+    the solution of an ``iterative`` inverse, or ``none``), that ``g^-1(g(x))`` has the very bits of
     ``x`` (``bit_exact``), and, as an instance attribute, the names of the conditions it uses (``conditions``, a mapping from
     the name to the number of categories). Where rebuilding an input and evaluating the map again have an expensive part in common, it CAN share it in
     `replay` and `replay_inverse`; one that is made of other bijections CAN go through them one by one in `pull_back` and `pull_back_inverse`. Both only

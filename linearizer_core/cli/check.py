@@ -16,8 +16,8 @@ from linearizer_core.plugins import ComponentKind
 if TYPE_CHECKING:
     from linearizer_core.testing import CheckResult
 
-Options = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Options of the component, as in a configuration: dense.width=32.")]
-DTypes = Annotated[list[str] | None, typer.Option("--dtype", help="float64 or float32; give it twice for both, which is the default.")]
+Options = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Options of the component, as in a configuration, such as dense.width=32.")]
+DTypes = Annotated[list[str] | None, typer.Option("--dtype", help="float64 or float32; both when left out.")]
 
 
 @app.command("check")
@@ -25,13 +25,13 @@ def check_component(
     name: Annotated[str, typer.Argument(help="A name from `linearizer list`.")],
     options: Options = None,
     *,
-    kind: Annotated[str, typer.Option(help="Which kind, where several have this name.")] = "all",
+    kind: Annotated[str, typer.Option(help="backbone, operator, task or dataset, where several have this name.")] = "all",
     select: Annotated[str, typer.Option("-k", metavar="PATTERN", help="Part of the name of a check, or a wildcard pattern such as '*-inverse'.")] = "*",
     dtype: DTypes = None,
     show: Annotated[bool, typer.Option("--list", help="Show the checks and what each proves; run none.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run the conformance kit: does a component keep the laws of its kind? Exit code 1 when a check fails."""
+    """Run the conformance kit: does a component keep the laws of its kind? Exit code 1 when a check fails, 2 when none can run."""
     asked = kinds_named(kind)
     found = [each for each in asked if name in plugins.specs(each)]
     if not found:
@@ -48,11 +48,16 @@ def check_component(
 
     torch.set_num_threads(1)  # everything is small: more threads only wait for each other
     checked = [subject_named(each, name, parse_overrides(options or [])) for each in kinds]
+    for each in kinds:
+        plugins.find(each, name).load_target()  # what cannot be imported is one message, not a table of checks that could not run
     results = [(subject, result) for subject in checked for result in run_checks(subject, select=select, dtypes=dtype or ("float64", "float32"))]
     if as_json:
         print_json([{"subject": subject.name, "kind": subject.kind, **asdict(result)} for subject, result in results])
     else:
-        print_table(["check", "status", "seconds", "message"], [_cells(result) for _, result in results])
+        header, rows = ["check", "status", "seconds", "message"], [_cells(result) for _, result in results]
+        if len(checked) > 1:
+            header, rows = ["kind", *header], [[subject.kind, *row] for (subject, _), row in zip(results, rows, strict=True)]
+        print_table(header, rows)
         typer.echo(_summary([result for _, result in results]))
     if any(result.is_bad for _, result in results):
         raise typer.Exit(1)
@@ -74,5 +79,5 @@ def _cells(result: CheckResult) -> list[str]:
 
 def _summary(results: list[CheckResult]) -> str:
     statuses = [result.status for result in results]
-    counts = ", ".join(f"{statuses.count(status)} {status.replace('_', ' ')}" for status in dict.fromkeys(statuses))
+    counts = ", ".join(f"{statuses.count(status)} {status.replace('_', ' ')}" for status in sorted(set(statuses)))
     return f"\n{counts} in {sum(result.seconds for result in results):.1f} s"

@@ -34,7 +34,7 @@ def gradients(outputs: Tensor, inputs: Sequence[Tensor], grad_outputs: Tensor | 
 
 
 def jacobian(g: Bijection, x: Tensor, condition: Condition | None = None) -> Tensor:
-    """The Jacobian of every example, ``(B, D, D)``, one backward pass per output for the whole batch."""
+    """The Jacobian of every example, ``(B, outputs, inputs)``, one backward pass per output for the whole batch."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         z = g(x, condition).flatten(1)

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from linearizer_core.bijections import Bijection
+from linearizer_core.bijections import Bijection, full_precision
 from linearizer_core.condition import Condition
 from linearizer_core.invertibility.derivatives import gradients
+from linearizer_core.invertibility.examples import require_examples
 
 _ADJOINT_TOLERANCE = 1e-2
 Map = Callable[[Tensor], Tensor]
@@ -40,12 +41,16 @@ def gain(g: Bijection, x: Tensor, condition: Condition | None = None, *, iterati
     An error of size e in the latent comes back as one of up to :math:`e\, \|J_{g^{-1}}\|` in the data. Power iteration approaches from below: more
     iterations, a sharper bound. :math:`J^\top u` is a backward pass; :math:`J v` is the backward pass of the backward pass, and where a custom
     autograd function does not offer that, a central difference. Where g rounds with straight-through gradients, it is the gain of what it rounds.
+    All of it runs in the precision of ``x``, outside autocast: rounding to bfloat16 has no derivative, and differences would see little else.
 
     Arguments:
         g: a bijection whose parameters have the dtype of ``x``; examples must not see each other.
         x: ``(B, *in_shape)``.
         condition: what g is conditioned on.
         iterations: steps of the power iteration.
+
+    Raises:
+        InputShapeError: for an empty batch.
 
     Example:
         >>> import torch
@@ -54,19 +59,30 @@ def gain(g: Bijection, x: Tensor, condition: Condition | None = None, *, iterati
         >>> round(measured.forward.item(), 4), round(measured.inverse.item(), 4)
         (4.0, 2.0)
     """
-    with torch.no_grad():
-        z = g(x, condition)
-    forward = spectral_norm(lambda data: g(data, condition), x, iterations=iterations)
+    return Gain(forward_gain(g, x, condition, iterations=iterations), inverse_gain(g, x, condition, iterations=iterations))
+
+
+def forward_gain(g: Bijection, x: Tensor, condition: Condition | None, *, iterations: int) -> Tensor:
+    """`Gain.forward` alone."""
+    require_examples("gain", x)
+    return spectral_norm(lambda data: g(data, condition), x, iterations=iterations)
+
+
+def inverse_gain(g: Bijection, x: Tensor, condition: Condition | None, *, iterations: int) -> Tensor:
+    """`Gain.inverse` alone."""
+    require_examples("gain", x)
     if g.inverse_grad == "none":
-        return Gain(forward, torch.full_like(forward, torch.nan))
-    return Gain(forward, spectral_norm(lambda latent: g.inverse(latent, condition), z, iterations=iterations))
+        return torch.full((len(x),), torch.nan, dtype=torch.float64)
+    with torch.no_grad(), full_precision(x):
+        z = g(x, condition)
+    return spectral_norm(lambda latent: g.inverse(latent, condition), z, iterations=iterations)
 
 
 def spectral_norm(function: Map, x: Tensor, *, iterations: int) -> Tensor:
-    """The spectral norm of the Jacobian of ``function`` at every example of ``x``, ``(B,)`` in float64 on the CPU, from below."""
+    """The spectral norm of the Jacobian of ``function`` at every example of ``x``, ``(B,)`` in float64 on the CPU, from below. See `gain`."""
     # Its own generator: training that is watched draws the same noise as training that is not.
     generator = torch.Generator().manual_seed(0)
-    with torch.enable_grad():
+    with torch.enable_grad(), full_precision(x):
         x = x.detach().requires_grad_()
         y = function(x)
         transposed, directional = _products(function, x, y, generator)

@@ -10,6 +10,7 @@ from torch import Tensor
 from linearizer_core.bijections import Bijection
 from linearizer_core.condition import Condition
 from linearizer_core.invertibility.derivatives import gradients
+from linearizer_core.invertibility.examples import require_examples
 from linearizer_core.invertibility.gain import unit
 
 _PROBE = 1e-3
@@ -23,9 +24,12 @@ def far_off_inputs(shape: tuple[int, ...], n: int, generator: torch.Generator, *
 
     Arguments:
         shape: shape of one example.
-        n: examples of each family, at least 2.
+        n: examples of each family.
         generator: draws them.
         reference: data that tells range, mean and dtype; [0, 1], 0.5 and float32 without it.
+
+    Raises:
+        InputShapeError: for an empty reference.
 
     Example:
         >>> import torch
@@ -33,6 +37,8 @@ def far_off_inputs(shape: tuple[int, ...], n: int, generator: torch.Generator, *
         >>> sorted(families), families["constant"][:, 0, 0, 0].tolist()
         (['constant', 'gaussian', 'saturated', 'uniform'], [0.0, 0.5, 1.0])
     """
+    if reference is not None:
+        require_examples("far_off_inputs", reference)
     low, high, mean = (0.0, 1.0, 0.5) if reference is None else (float(reference.min()), float(reference.max()), float(reference.mean()))
     dtype = torch.float32 if reference is None else reference.dtype
     families = {
@@ -76,6 +82,9 @@ def adversarial(
         low: the smallest value an input may have.
         high: the largest one.
 
+    Raises:
+        InputShapeError: for an empty batch.
+
     Example:
         >>> import torch
         >>> from linearizer_core.bijections import AffineCoupling, MLPConditioner
@@ -87,6 +96,7 @@ def adversarial(
         >>> round_trip(g, found).maximum >= round_trip(g, x).maximum
         True
     """
+    require_examples("adversarial", x)
     best, best_score = x.detach().clamp(low, high), torch.full((len(x), 2), -math.inf, dtype=torch.float64, device=x.device)
 
     def uniform() -> Tensor:

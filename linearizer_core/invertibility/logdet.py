@@ -10,6 +10,7 @@ from torch import Tensor
 from linearizer_core.bijections import Bijection
 from linearizer_core.condition import Condition
 from linearizer_core.invertibility.derivatives import jacobian
+from linearizer_core.invertibility.examples import require_examples
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def logdet_error(g: Bijection, x: Tensor, condition: Condition | None = None, *,
 
     Raises:
         LogDetUnavailableError: where g has no log-determinant.
+        InputShapeError: for an empty batch.
 
     Example:
         >>> import torch
@@ -49,6 +51,7 @@ def logdet_error(g: Bijection, x: Tensor, condition: Condition | None = None, *,
         >>> logdet_error(FixedAffine((3,), shift=0.0, scale=2.0), torch.randn(4, 3)).maximum < 1e-6
         True
     """
+    require_examples("logdet_error", x)
     against_autograd = g.dim <= autograd_up_to
     with torch.no_grad():
         z, logdet = g.forward_and_logdet(x, condition)

@@ -9,7 +9,11 @@ from torch import Tensor
 
 from linearizer_core.bijections import Bijection
 from linearizer_core.condition import Condition
-from linearizer_core.errors import SurjectivityError
+from linearizer_core.errors import ConvergenceError, LatticeError, SurjectivityError
+from linearizer_core.invertibility.examples import require_examples
+
+REFUSALS = (ConvergenceError, LatticeError, torch.linalg.LinAlgError)  # type: ignore[attr-defined]
+"""What networks raise where they have no result in floating point. The measures pass it on; `measure_layers` and the monitor count it as infinitely wrong."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +54,16 @@ class RoundTrip:
 def round_trip(g: Bijection, x: Tensor, condition: Condition | None = None) -> RoundTrip:
     r"""The errors of :math:`g^{-1}(g(x)) - x`, in the unit of the data and the precision of ``x``.
 
+    Under autocast conditioners are lowered, as they are in training, and the errors are those of the lowered network.
+
     Arguments:
         g: a bijection whose parameters have the dtype of ``x``.
         x: ``(B, *in_shape)``.
         condition: what g is conditioned on.
+
+    Raises:
+        InputShapeError: for an empty batch.
+        ConvergenceError: where an iterative inverse does not reach its tolerance.
 
     Example:
         >>> import torch
@@ -62,12 +72,13 @@ def round_trip(g: Bijection, x: Tensor, condition: Condition | None = None) -> R
         >>> 0 < error.median <= error.maximum < 1e-6
         True
     """
+    require_examples("round_trip", x)
     return compare(g.inverse(g(x, condition), condition), x)
 
 
 @torch.no_grad()
 def latent_round_trip(g: Bijection, z: Tensor, condition: Condition | None = None) -> RoundTrip:
-    r"""The errors of :math:`g(g^{-1}(z)) - z`, in the unit of the latent.
+    r"""The errors of :math:`g(g^{-1}(z)) - z`, in the unit of the latent; precision as in `round_trip`.
 
     Arguments:
         g: a bijection whose parameters have the dtype of ``z``.
@@ -76,6 +87,7 @@ def latent_round_trip(g: Bijection, z: Tensor, condition: Condition | None = Non
 
     Raises:
         SurjectivityError: where g is injective but not onto: then g^-1 is only a left inverse.
+        InputShapeError: for an empty batch.
 
     Example:
         >>> import torch
@@ -83,6 +95,7 @@ def latent_round_trip(g: Bijection, z: Tensor, condition: Condition | None = Non
         >>> latent_round_trip(Permutation((4,), seed=0), torch.randn(2, 4)).exact
         True
     """
+    require_examples("latent_round_trip", z)
     if not g.surjective:
         raise SurjectivityError(f"latent_round_trip: {type(g).__name__} does not reach every latent, expected a bijection; use round_trip, from data and back")
     return compare(g(g.inverse(z, condition), condition), z)

@@ -13,7 +13,7 @@ from torch import Tensor
 from linearizer_core.bijections import InverseGrad, InverseKind
 from linearizer_core.condition import Condition
 from linearizer_core.errors import CheckFailure, ConditionError, InputShapeError, LogDetUnavailableError
-from linearizer_core.testing.backbone_derivatives import forward_gradients, inverse_gradients, logdet
+from linearizer_core.testing.backbone_derivatives import forward_gradients, inverse_gradients, logdet, reversible_gradients
 from linearizer_core.testing.check import Check, Context, SkipCheck
 from linearizer_core.testing.numerics import LOOSEST, largest_error, require_close, require_same_bits
 from linearizer_core.testing.specimens import Specimen, Way, refusals, specimens
@@ -56,6 +56,11 @@ def capabilities(subject: BackboneSubject, context: Context) -> str:
             raise CheckFailure(
                 f"inverse_kind is {bijection.inverse_kind!r} and inverse_grad {bijection.inverse_grad!r}; "
                 f"expected one of {get_args(InverseKind)} and one of {get_args(InverseGrad)}"
+            )
+        if bijection.inverse_kind == "iterative" and bijection.inverse_grad == "exact":
+            raise CheckFailure(
+                f"{specimen}: inverse_kind is 'iterative' and inverse_grad 'exact', but an iteration ends near the solution, where gradients have to be "
+                "solved for; declare inverse_grad = 'implicit', or 'none' where none flows"
             )
         _check_logdet_declaration(specimen)
         z, condition = specimen.latents()
@@ -316,6 +321,11 @@ CHECKS = tuple(
         ("logdet", "the log-determinants are those of the Jacobian, and those of both directions cancel", logdet),
         ("forward-gradients", "gradients through g agree with finite differences, in the input and in every parameter", forward_gradients),
         ("inverse-gradients", "so do gradients through g^-1; where it iterates, they agree with the implicit function theorem", inverse_gradients),
+        (
+            "reversible-gradients",
+            "run reversibly, without stored activations, it has the gradients of plain backpropagation, through g and through g^-1",
+            reversible_gradients,
+        ),
         ("parameters-used", "every trained parameter takes part", parameters_used),
         ("state-dict", "loaded into a fresh object it gives the same bits, inverse first", state_dict),
         ("input-unmodified", "no call changes its input", input_unmodified),

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from functools import partial
 
 import torch
+from torch import Tensor
 
+from linearizer_core.bijections import Chain, ElementwiseAffine, Reversible, set_reversible
+from linearizer_core.condition import Condition
 from linearizer_core.errors import CheckFailure
 from linearizer_core.testing.check import Context, SkipCheck
 from linearizer_core.testing.numerics import compare_gradients, require_close
@@ -15,6 +19,8 @@ from linearizer_core.testing.subjects import BackboneSubject
 _LOGDET = 1e-8
 _IMPLICIT = 1e-6
 _SAME = 1e-12
+_KEEP_NOTHING = Reversible(anchor_every=10**6)
+_Call = Callable[[Tensor, Condition | None], Tensor | tuple[Tensor, Tensor]]
 
 
 def logdet(subject: BackboneSubject, context: Context) -> str:
@@ -54,6 +60,10 @@ def inverse_gradients(subject: BackboneSubject, context: Context) -> str:
         way = Way("inverse", bijection.inverse, z.detach(), condition)
         errors.append(_implicit_gradient_error(specimen, way) if bijection.inverse_kind == "iterative" else _gradient_error(specimen, way))
     return _worst(errors)
+
+
+def reversible_gradients(subject: BackboneSubject, context: Context) -> str:
+    return _worst([_reversible_error(specimen) for specimen in specimens(subject)])
 
 
 def _worst(errors: list[float]) -> str:
@@ -105,3 +115,41 @@ def _implicit_gradient_error(specimen: Specimen, way: Way) -> float:
         first, second = (torch.zeros_like(parameter) if gradient is None else gradient for gradient in pair)
         error = max(error, require_close(first, second, _IMPLICIT, f"{specimen}: the gradient of the inverse in {name!r} is wrong", cause))
     return error
+
+
+def _reversible_error(specimen: Specimen) -> float:
+    """Plain gradients beside those of a chain that keeps no activations.
+
+    The steps on either side are there because the gradient of a scale is wrong where the input of the bijection is rebuilt wrongly. In half of the calls
+    the input needs no gradient.
+    """
+    bijection, tolerance = specimen.bijection, specimen.tolerance()
+    sides = {"data": ElementwiseAffine(bijection.in_shape).double(), "latent": ElementwiseAffine(bijection.out_shape).double()}
+    chain = Chain(sides["data"], bijection, sides["latent"])
+    named = {f"parameter {name!r}": parameter for name, parameter in bijection.named_parameters() if parameter.requires_grad}
+    for side, step in sides.items():
+        named |= {f"{name!r} of a step on its {side} side": parameter for name, parameter in step.named_parameters()}
+    x, condition = specimen.representable()
+    z: Tensor = chain(x, condition).detach()
+    calls: list[tuple[_Call, Tensor]] = [(chain.forward, x.clone().requires_grad_()), (chain.forward_and_logdet if bijection.has_logdet else chain.forward, x)]
+    if bijection.inverse_grad != "none":
+        calls += [(chain.inverse, z.clone().requires_grad_()), (chain.inverse_and_logdet if bijection.has_logdet else chain.inverse, z)]
+    error = 0.0
+    for function, start in calls:
+        tensors = ({"the input": start} if start.requires_grad else {}) | named
+        set_reversible(chain, None)
+        plain = _projected_gradients(function(start, condition), tensors.values())
+        set_reversible(chain, _KEEP_NOTHING)
+        found = _projected_gradients(function(start, condition), tensors.values())
+        for name, gradient, expected in zip(tensors, found, plain, strict=True):
+            claim = f"{specimen}: run reversibly, {function.__name__} gives a wrong gradient in {name}"
+            error = max(error, require_close(gradient, expected, tolerance, claim, "a replay or pull_back rebuilds another input, or loses a gradient"))
+    return error
+
+
+def _projected_gradients(results: Tensor | tuple[Tensor, Tensor], tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
+    """The gradients of a random projection of the results, which is the same in every call."""
+    generator = torch.Generator().manual_seed(0)
+    parts = results if isinstance(results, tuple) else (results,)
+    weights = [torch.randn(part.shape, dtype=part.dtype, generator=generator) for part in parts]
+    return torch.autograd.grad(parts, list(tensors), weights, materialize_grads=True)

@@ -54,20 +54,6 @@ def require_same_bits(found: Tensor, expected: Tensor, claim: str, cause: str) -
         raise CheckFailure(f"{claim}: the bits differ, by up to {largest_error(found, expected):.1e}; {cause}")
 
 
-@torch.enable_grad()
-def jacobian(function: Callable[[Tensor, Tensor], Tensor], example: Tensor) -> Tensor:
-    """The Jacobian ``(m, n)`` of ``function(x, rows)`` at one ``example`` ``(1, *shape)``; ``rows`` says which example each row of x repeats.
-
-    All rows of the Jacobian come from one backward pass, through as many copies of the example.
-    """
-    with torch.no_grad():
-        outputs = function(example, torch.zeros(1, dtype=torch.int64)).numel()
-    copies = example.detach().expand(outputs, *example.shape[1:]).clone().requires_grad_()
-    image = function(copies, torch.zeros(outputs, dtype=torch.int64)).reshape(outputs, outputs)
-    (gradient,) = torch.autograd.grad(image.diagonal().sum(), copies)
-    return gradient.reshape(outputs, -1)
-
-
 def conditioning(matrix: Tensor) -> tuple[float, float]:
     """The largest singular value of a Jacobian, and one over the smallest: the gain of a map and of its inverse."""
     values = torch.linalg.svdvals(matrix.double())

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,8 +17,10 @@ from linearizer_core.bijections import Bijection
 from linearizer_core.condition import Condition
 from linearizer_core.config import MonitorConfig
 from linearizer_core.data import Batch, Splits, stack
-from linearizer_core.errors import InvertibilityWarning, LinearizerError
-from linearizer_core.invertibility import collisions, far_off_inputs, gain, round_trip, worst_layer
+from linearizer_core.errors import InvertibilityWarning
+from linearizer_core.invertibility import collisions, far_off_inputs, round_trip, worst_layer
+from linearizer_core.invertibility.gain import forward_gain, inverse_gain
+from linearizer_core.invertibility.round_trip import REFUSALS
 from linearizer_core.model import LinearizerModel
 from linearizer_core.training.seeds import derive_seed
 
@@ -24,6 +28,10 @@ __all__ = ["measure_invertibility"]
 
 _GAIN_EXAMPLES = 8
 _ITERATIONS = 5
+_OF_THE_INVERSE = ("round_trip", "round_trip_off_data", "gain_inverse")
+_ADVICE = "Bound its scale or its Lipschitz constant, lower the learning rate, or use additive couplings"
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,35 @@ class _Watched:
     off_data: Tensor
     condition: Condition | None
 
+    def measurements(self) -> dict[str, Callable[[], float]]:
+        """One function for each number."""
+        g, few, condition = self.bijection, *self.few
+        measurements = {
+            "round_trip": lambda: round_trip(g, self.data, self.condition).relative.maximum,
+            "round_trip_off_data": lambda: round_trip(g, self.off_data, self.condition).relative.maximum,
+            "gain": lambda: float(forward_gain(g, few, condition, iterations=_ITERATIONS).max()),
+            "gain_inverse": lambda: float(inverse_gain(g, few, condition, iterations=_ITERATIONS).max()),
+            "collisions": lambda: collisions(g, self.data, self.condition).count,
+        }
+        if g.inverse_grad == "none":
+            del measurements["gain_inverse"]
+        return measurements
+
+    @property
+    def few(self) -> tuple[Tensor, Condition | None]:
+        """Examples for the gains, which take many passes."""
+        few = None if self.condition is None else Condition(**{name: tensor[:_GAIN_EXAMPLES] for name, tensor in self.condition.items()})
+        return self.data[:_GAIN_EXAMPLES], few
+
+
+@dataclass(frozen=True)
+class _Finding:
+    """A number, the bijection that has it, and why it is infinite where the bijection refused."""
+
+    value: float
+    one: _Watched
+    refusal: str = ""
+
 
 def measure_invertibility(
     model: LinearizerModel, splits: Splits, config: MonitorConfig, *, step: int, seed: int, device: torch.device
@@ -43,63 +80,83 @@ def measure_invertibility(
     """What the bijections of ``model`` lose at this step, as scalars to log; a number beyond its limit costs an `InvertibilityWarning` that names the layer.
 
     The largest round-trip error on the first validation examples and on inputs far off the data, the largest gains of g and g^-1, and collisions; of gx and gy
-    the worse one. Infinities and NaN become None. Weights, modes, gradients and random state stay as they are, and no error stops training.
+    the worse one. Called under autocast, as the loop does in mixed precision, round trips and collisions are those of the network with lowered conditioners;
+    gains are taken outside autocast. Weights, modes, gradients and random state stay as they are.
+
+    Infinities and NaN become None. An inverse that refuses (that does not converge, say) counts as infinitely wrong. No error stops training: a number that
+    could not be measured is left out, and an `InvertibilityWarning` names it and the reason.
     """
+    largest: dict[str, _Finding] = {}
+    missing: dict[str, list[str]] = {}
     with _undisturbed(model, device):
-        try:
-            return _measure(_watched(model, splits, config, seed, device), config, step)
-        # Out of memory in one measurement, a layer not initialised yet: training goes on without a number.
-        except (LinearizerError, RuntimeError) as error:
-            warnings.warn(f"step {step}: invertibility was not measured: {error}", InvertibilityWarning, stacklevel=2)
-            return {}
+        for one in _attempt(partial(_watched, model, splits, config, seed, device), "anything", missing) or []:
+            for name, measure in one.measurements().items():
+                found = _attempt(partial(_measure, name, measure, one), f"{one.name} {name}", missing)
+                if found is not None and (name not in largest or found.value >= largest[name].value):
+                    largest[name] = found
+        _warn(largest, config, step)
+    if missing:
+        listed = "; ".join(f"{', '.join(names)} ({reason})" for reason, names in missing.items())
+        warnings.warn(
+            f"step {step}: not measured: {listed}. Training goes on without; fewer monitor.examples need less memory", InvertibilityWarning, stacklevel=2
+        )
+    return {f"monitor_{name}": found.value if math.isfinite(found.value) else None for name, found in largest.items()}
 
 
-def _measure(watched: list[_Watched], config: MonitorConfig, step: int) -> dict[str, float | None]:
-    values: dict[str, float] = {}
-    worst: dict[str, _Watched] = {}
-
-    def note(name: str, value: float, one: _Watched) -> None:
-        value = math.inf if math.isnan(value) else value
-        if value >= values.get(name, -math.inf):
-            values[name], worst[name] = value, one
-
-    for one in watched:
-        few, condition = one.data[:_GAIN_EXAMPLES], _first(one.condition, _GAIN_EXAMPLES)
-        gains = gain(one.bijection, few, condition, iterations=_ITERATIONS)
-        found = collisions(one.bijection, one.data, one.condition)
-        note("round_trip", round_trip(one.bijection, one.data, one.condition).relative.maximum, one)
-        note("round_trip_off_data", round_trip(one.bijection, one.off_data, one.condition).relative.maximum, one)
-        note("gain", float(gains.forward.max()), one)
-        if one.bijection.inverse_grad != "none":
-            note("gain_inverse", float(gains.inverse.max()), one)
-        note("collisions", found.count, one)
-    _warn(values, worst, config, step)
-    return {f"monitor_{name}": value if math.isfinite(value) else None for name, value in values.items()}
+def _attempt(measure: Callable[[], T], what: str, missing: dict[str, list[str]]) -> T | None:
+    """What ``measure`` returns; None where it fails, and the reason goes into ``missing``."""
+    try:
+        return measure()
+    except Exception as error:  # whatever a plugin raises: training has to go on
+        missing.setdefault(_in_words(error), []).append(what)
+        return None
 
 
-def _warn(values: dict[str, float], worst: dict[str, _Watched], config: MonitorConfig, step: int) -> None:
+def _measure(name: str, measure: Callable[[], float], one: _Watched) -> _Finding:
+    try:
+        value = measure()
+    except REFUSALS as error:
+        if name not in _OF_THE_INVERSE:
+            raise
+        return _Finding(math.inf, one, f" ({_in_words(error)})")
+    return _Finding(math.inf if math.isnan(value) else value, one)
+
+
+def _in_words(error: Exception) -> str:
+    """The first line: running out of memory takes many to tell."""
+    line = str(error).partition("\n")[0]
+    return f"{type(error).__name__}: {line}"
+
+
+def _warn(largest: dict[str, _Finding], config: MonitorConfig, step: int) -> None:
     """At most one warning of each kind."""
-    trip = max(("round_trip", "round_trip_off_data"), key=lambda name: values[name])
-    if values[trip] > config.tolerance:
-        one = worst[trip]
+    trip = max(("round_trip", "round_trip_off_data"), key=lambda name: _value(largest, name))
+    if _value(largest, trip) > config.tolerance:
+        found, one = largest[trip], largest[trip].one
         where, x = ("the data", one.data) if trip == "round_trip" else ("inputs far off the data", one.off_data)
-        layer = worst_layer(one.bijection, x, one.condition, name=one.name, iterations=_ITERATIONS)
-        _emit(step, f"{one.name}: round trip on {where} is off by {values[trip]:.1e} of their size, tolerance {config.tolerance:.1e}", layer)
-    steepest = max(("gain", "gain_inverse"), key=lambda name: values.get(name, 0.0))
-    if values[steepest] > config.gain_limit:
-        one = worst[steepest]
-        few, condition = one.data[:_GAIN_EXAMPLES], _first(one.condition, _GAIN_EXAMPLES)
-        layer = worst_layer(one.bijection, few, condition, by="gain", name=one.name, iterations=_ITERATIONS)
+        loss = f"round trip on {where} is off by {found.value:.1e} of their size, tolerance {config.tolerance:.1e}"
+        _emit(step, found, loss, x, one.condition, "harm")
+    steepest = max(("gain", "gain_inverse"), key=lambda name: _value(largest, name))
+    if _value(largest, steepest) > config.gain_limit:
+        found = largest[steepest]
         direction = "forward" if steepest == "gain" else "of the inverse"
-        _emit(step, f"{one.name}: gain {direction} is {values[steepest]:.1e}, limit {config.gain_limit:.1e}", layer)
-    if values["collisions"]:
-        one = worst["collisions"]
-        layer = worst_layer(one.bijection, one.data, one.condition, name=one.name, iterations=_ITERATIONS)
-        _emit(step, f"{one.name}: {values['collisions']:.0f} pairs of distinct inputs share a latent, expected none", layer)
+        _emit(step, found, f"gain {direction} is {found.value:.1e}, limit {config.gain_limit:.1e}", *found.one.few, "gain")
+    if _value(largest, "collisions"):
+        found, one = largest["collisions"], largest["collisions"].one
+        _emit(step, found, f"{found.value:.0f} pairs of distinct inputs share a latent, expected none", one.data, one.condition, "harm")
 
 
-def _emit(step: int, found: str, layer: object) -> None:
-    text = f"step {step}: {found}; worst layer: {layer}. Bound its scale or its Lipschitz constant, lower the learning rate, or use additive couplings"
+def _value(largest: dict[str, _Finding], name: str) -> float:
+    return largest[name].value if name in largest else 0.0
+
+
+def _emit(step: int, found: _Finding, loss: str, x: Tensor, condition: Condition | None, by: Literal["harm", "gain"]) -> None:
+    one = found.one
+    try:
+        layer = str(worst_layer(one.bijection, x, condition, by=by, name=one.name, iterations=_ITERATIONS))
+    except Exception as error:  # see _attempt
+        layer = f"not found, {_in_words(error)}"
+    text = f"step {step}: {one.name}: {loss}{found.refusal}; worst layer: {layer}. {_ADVICE}"
     warnings.warn(text, InvertibilityWarning, stacklevel=2)
 
 
@@ -128,10 +185,6 @@ def _condition(bijection: Bijection, batch: Batch, count: int, device: torch.dev
     turns = torch.arange(count, device=device)
     categories = {name: batch[name] if name in batch else turns % number for name, number in bijection.conditions.items()}
     return Condition(**categories) if categories else None
-
-
-def _first(condition: Condition | None, count: int) -> Condition | None:
-    return None if condition is None else Condition(**{name: tensor[:count] for name, tensor in condition.items()})
 
 
 @contextmanager

@@ -145,3 +145,34 @@ def test_nothing_is_changed() -> None:
     assert torch.equal(x, before)
     assert not x.requires_grad
     assert all(parameter.grad is None for parameter in g.parameters())
+
+
+# --- under autocast -------------------------------------------------------------------------------------
+
+
+class Lowered(Custom):
+    """``x`` plus what a linear layer makes of it, through a custom function: two products that autocast lowers to bfloat16."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__(function)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.first, self.second = torch.nn.Linear(2, 16), torch.nn.Linear(16, 2)
+
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        return self.function.apply(x) + self.second(self.first(x).tanh()).to(x.dtype)
+
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        return self.forward(z)  # no inverse, yet a map that autocast lowers
+
+
+@pytest.mark.parametrize("function", [_Once, _Silent])
+def test_autocast_changes_no_gain(function: Any) -> None:
+    g, x = Lowered(function), torch.rand(4, 2, generator=torch.Generator().manual_seed(0))
+    expected = gain(g, x, iterations=60)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert g.first(x).dtype == torch.bfloat16
+        measured = gain(g, x, iterations=60)
+    assert torch.equal(measured.forward, expected.forward)
+    assert torch.equal(measured.inverse, expected.inverse)
+    torch.testing.assert_close(measured.forward, torch.linalg.matrix_norm(jacobian(g, x), 2).double(), rtol=1e-3, atol=0)

@@ -20,6 +20,7 @@ from linearizer_core.bijections import (
     TractableBijection,
 )
 from linearizer_core.condition import Condition
+from linearizer_core.errors import BijectionError, ConvergenceError, LatticeError
 from linearizer_core.factory import create_backbone
 from linearizer_core.invertibility import measure_layers, worst_layer
 
@@ -137,3 +138,81 @@ def test_layers_that_give_no_numbers_are_the_worst() -> None:
     found = worst_layer(g, torch.ones(1, 4), by="gain")
     assert found.gain >= 1e30
     assert worst_layer(g, torch.ones(1, 4)).harm == torch.inf
+
+
+# --- layers that refuse ---------------------------------------------------------------------------------
+
+
+class Refusing(Wrong):
+    """The identity, which refuses to go one way, or to go back."""
+
+    def __init__(self, error: Exception, *, back: bool) -> None:
+        super().__init__((4,))
+        self.error = error
+        self.back = back
+
+    def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+        if not self.back:
+            raise self.error
+        return x, x.new_zeros(len(x))
+
+    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+        if self.back:
+            raise self.error
+        return z, z.new_zeros(len(z))
+
+
+@pytest.mark.parametrize("error", [ConvergenceError("no fixed point"), LatticeError("off it"), torch.linalg.LinAlgError("singular")])
+def test_an_inverse_that_refuses_is_infinitely_wrong(error: Exception) -> None:
+    g = Chain(scale(2.0), Refusing(error, back=True), scale(1e3))
+    found = worst_layer(g, torch.ones(3, 4), name="gy")
+    assert str(found) == "gy.bijections[1] Refusing((4,) -> (4,)) (round-trip error inf, gain 1.0e+00 forward and nan inverse)"
+    assert (found.round_trip.nonfinite, found.round_trip.scale, found.round_trip.examples, found.harm, found.gain) == (3, 2.0, 3, torch.inf, torch.inf)
+    assert [layer.path for layer in measure_layers(g, torch.ones(3, 4))] == [f"g.bijections[{position}]" for position in range(3)]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_layer_that_stops_the_data_is_the_last_one_and_the_worst(backwards: bool) -> None:
+    layer = Refusing(ConvergenceError("no fixed point"), back=backwards)
+    g = Chain(scale(2.0), Inverse(layer) if backwards else layer, scale(1e3))
+    layers = measure_layers(g, torch.ones(3, 4))
+    assert [layer.path for layer in layers] == ["g.bijections[0]", "g.bijections[1]" + backwards * ".bijection"]
+    assert worst_layer(g, torch.ones(3, 4)).path == layers[1].path
+    assert layers[1].harm == layers[1].gain == torch.inf > layers[0].harm
+    assert vars(layer).keys() == vars(Refusing(ConvergenceError(), back=True)).keys()
+
+
+def test_where_the_way_back_refuses_the_data_side_is_unknown() -> None:
+    class Narrow(Refusing):
+        """Data of (2, 2) or latents of (4,), the latter up to 1."""
+
+        def __init__(self) -> None:
+            TractableBijection.__init__(self, (2, 2), (4,))
+
+        def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+            return x.flatten(1) / 10, x.new_zeros(len(x))
+
+        def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+            if bool((z > 1).any()):
+                raise ConvergenceError("no fixed point")
+            return 10 * z.reshape(-1, 2, 2), z.new_zeros(len(z))
+
+    narrow = Inverse(Narrow())
+    assert measure_layers(narrow, torch.ones(3, 4))[0].round_trip.scale == 10
+    assert measure_layers(narrow, 2 * torch.ones(3, 4))[0].harm == torch.inf
+
+
+def test_a_composite_that_refuses_before_its_layers_passes_its_error_on() -> None:
+    class Gate(Composite):
+        def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+            raise LatticeError("off the lattice")
+
+    with pytest.raises(LatticeError, match="off the lattice"):
+        worst_layer(Gate(scale(1.0), scale(1.0)), torch.ones(1, 4))
+
+
+def test_other_errors_are_passed_on() -> None:
+    for error in (RuntimeError("no memory"), BijectionError("misused")):
+        for back in (False, True):
+            with pytest.raises(type(error), match=str(error)):
+                measure_layers(Chain(scale(1.0), Refusing(error, back=back)), torch.ones(1, 4))

@@ -16,7 +16,6 @@ from linearizer_core.bijections import (
     ActNorm,
     AdditiveCoupling,
     AffineCoupling,
-    Bijection,
     CayleyMixing,
     Chain,
     Coupling,
@@ -27,30 +26,15 @@ from linearizer_core.bijections import (
     PixelSqueeze,
     SplineCoupling,
 )
-from linearizer_core.condition import Condition
 from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import BijectionError, ConfigError
 from linearizer_coupling.backbone import coupling_backbone
 from linearizer_coupling.config import CouplingConfig, DenseConfig, LevelConfig, SplineConfig, TimmConfig
 from linearizer_coupling.hooks import linearizer_backbones
 
+from .chains import additive_gain, count, gains, kinds, labels, largest, log_volume, normal, perturbed
+
 SMALL = DenseConfig(couplings=2, width=8)
-
-
-def kinds(bijections: Chain) -> list[str]:
-    return [type(bijection).__name__ for bijection in bijections]
-
-
-def perturbed(bijection: Bijection) -> Bijection:
-    torch.manual_seed(0)
-    with torch.no_grad():
-        for parameter in bijection.parameters():
-            parameter += 0.02 * torch.randn_like(parameter)
-    return bijection
-
-
-def largest(difference: Tensor) -> float:
-    return float(difference.detach().abs().max())
 
 
 PAIR = ["ElementwiseAffine", "FixedOrthogonal", "AffineCoupling", "AffineCoupling"]
@@ -92,7 +76,7 @@ shapes = st.tuples(st.integers(1, 40)) | st.tuples(st.integers(1, 5), st.integer
 @settings(deadline=None, max_examples=20)
 @given(shapes)
 def test_defaults_suit_any_shape(shape: tuple[int, ...]) -> None:
-    g = perturbed(coupling_backbone(shape, CouplingConfig()).double())
+    g = perturbed(coupling_backbone(shape, CouplingConfig()).double(), 0.02)
     x = torch.rand(2, *shape, dtype=torch.float64)
     z = g(x)
     assert z.shape == (2, g.dim)
@@ -111,11 +95,11 @@ OPTIONS = [
     {"final_mixing": False, "log_scale_bound": 0.5},
     {"levels": (), "dense": DenseConfig(couplings=0)},
     {"coupling": "spline"},
-    {"coupling": "spline", "spline": SplineConfig(bins=3, interval=2.0, slope_bound=2.0), "dense": DenseConfig(couplings=3, width=8, mask="alternating")},
+    {"coupling": "spline", "spline": SplineConfig(bins=3, interval=2.0), "dense": DenseConfig(couplings=3, width=8, mask="alternating")},
     {"levels": (LevelConfig(squeeze="none", mask="checkerboard", width=8), LevelConfig(mask="alternating", width=8))},
     {"levels": (LevelConfig(conditioner="resnet", width=8), LevelConfig(squeeze="none", conditioner="unet", mask="checkerboard", width=4))},
     {"levels": (LevelConfig(conditioner="timm", width=8, timm=TimmConfig(heads=2)),)},
-    {"coupling": "additive", "lipschitz": 0.5, "log_scale_budget": 2.0},
+    {"lipschitz": 0.5, "log_scale_budget": 1.0, "norm_log_scale_bound": 0.1},
 ]
 
 
@@ -123,16 +107,14 @@ OPTIONS = [
 def test_every_option_inverts_tells_its_volume_and_saves(options: dict[str, object]) -> None:
     config = CouplingConfig(**{"dense": SMALL, **options})  # type: ignore[arg-type]
     g = coupling_backbone((3, 4, 6), config, {"label": 4}).double()
-    x, condition = torch.rand(3, 3, 4, 6, dtype=torch.float64), Condition(label=torch.tensor([0, 1, 3]))
+    x, condition = torch.rand(3, 3, 4, 6, dtype=torch.float64), labels(0, 1, 3)
     g(x, condition)  # sets what is set from data
-    perturbed(g)
+    perturbed(g, 0.02)
     z, logdet = g.forward_and_logdet(x, condition)
     back, inverse_logdet = g.inverse_and_logdet(z, condition)
     assert largest(back - x) < 1e-12
     assert largest(logdet + inverse_logdet) < 1e-11
-    row = Condition(label=torch.tensor([0]))
-    jacobian = torch.autograd.functional.jacobian(lambda v: g(v, row), x[:1]).reshape(g.dim, g.dim)
-    assert float(torch.linalg.slogdet(jacobian).logabsdet) == pytest.approx(float(logdet[0].detach()), abs=1e-10)
+    assert log_volume(g, x[:1], labels(0)) == pytest.approx(float(logdet[0].detach()), abs=1e-10)
     fresh = coupling_backbone((3, 4, 6), config, {"label": 4}).double()
     fresh.load_state_dict(g.state_dict())
     assert torch.equal(fresh.inverse(z, condition), back)
@@ -141,9 +123,6 @@ def test_every_option_inverts_tells_its_volume_and_saves(options: dict[str, obje
 def test_options_choose_bricks() -> None:
     def members(shape: tuple[int, ...] = (3, 4, 4), conditions: dict[str, int] | None = None, **options: object) -> Chain:
         return coupling_backbone(shape, CouplingConfig(**{"dense": SMALL, **options}), conditions)  # type: ignore[arg-type]
-
-    def count(chain: Chain, kind: type[Bijection]) -> int:
-        return sum(isinstance(bijection, kind) for bijection in chain)
 
     plain = members()
     assert count(members(mixing="cayley"), CayleyMixing) == count(plain, FixedOrthogonal) == 3
@@ -181,68 +160,99 @@ def test_levels_choose_masks_and_conditioners() -> None:
 
 
 def test_spline_options_reach_the_couplings() -> None:
-    g = coupling_backbone((4,), CouplingConfig(coupling="spline", dense=SMALL, spline=SplineConfig(bins=5, interval=1.5, slope_bound=7.0)))
-    couplings = [bijection for bijection in g if isinstance(bijection, SplineCoupling)]
-    assert [(each.bins, each.interval, each.slope_bound) for each in couplings] == [(5, 1.5, 7.0)] * 2
+    g = coupling_backbone((4,), CouplingConfig(coupling="spline", dense=SMALL, spline=SplineConfig(bins=5, interval=1.5)))
+    assert [(each.bins, each.interval) for each in g if isinstance(each, SplineCoupling)] == [(5, 1.5)] * 2
 
 
 def test_single_channels_and_odd_sides_get_checkerboards() -> None:
     g = coupling_backbone((1, 7, 5), CouplingConfig(levels=(LevelConfig(squeeze="none", mask="checkerboard", width=4),), dense=SMALL)).double()
     x = torch.rand(2, 1, 7, 5, dtype=torch.float64)
-    assert largest(perturbed(g).inverse(g(x)) - x) < 1e-12
+    assert largest(perturbed(g, 0.02).inverse(g(x)) - x) < 1e-12
 
 
-@pytest.mark.parametrize("coupling", ["affine", "spline", "additive"])
-@pytest.mark.parametrize("class_scale", [False, True])
-def test_the_budget_is_the_sum_of_all_log_scales(coupling: str, class_scale: bool) -> None:
-    config = CouplingConfig(coupling=coupling, log_scale_budget=3.0, levels=(LevelConfig(couplings=3, width=4),), dense=SMALL, class_scale=class_scale)
-    g = coupling_backbone((1, 4, 4), config, {"label": 2, "style": 2})
-    bounds = [bijection.log_scale_bound for bijection in g if isinstance(bijection, (AffineCoupling, ElementwiseAffine))]
-    bounds += [math.log(bijection.slope_bound) for bijection in g if isinstance(bijection, SplineCoupling)]
-    assert len(bounds) == (0 if coupling == "additive" else 5) + 4 * (2 if class_scale else 1)
-    assert sum(bounds) == pytest.approx(3.0)  # type: ignore[arg-type]
-    assert max(bounds) == pytest.approx(min(bounds))  # type: ignore[type-var]
+FIVE = {"levels": (LevelConfig(couplings=3, width=4),), "dense": SMALL}
+
+
+def five(coupling: str, conditions: dict[str, int] | None = None, **options: object) -> Chain:
+    """Five couplings and four normalisations, in float64."""
+    return coupling_backbone((1, 4, 4), CouplingConfig.model_validate({"coupling": coupling, **FIVE, **options}), conditions).double()
+
+
+def bounds_of_couplings(g: Chain) -> list[float]:
+    affine = [bijection.log_scale_bound for bijection in g if isinstance(bijection, AffineCoupling)]
+    return affine + [math.log(bijection.slope_bound) for bijection in g if isinstance(bijection, SplineCoupling)]
 
 
 @pytest.mark.parametrize("coupling", ["affine", "spline"])
-def test_extreme_weights_reach_the_budget_and_not_more(coupling: str) -> None:
-    config = CouplingConfig(coupling=coupling, log_scale_budget=1.4, levels=(LevelConfig(couplings=2, width=4),), dense=SMALL)
-    g = coupling_backbone((1, 4, 4), config).double()
+def test_couplings_share_the_budget_equally(coupling: str) -> None:
+    assert bounds_of_couplings(five(coupling, log_scale_budget=3.0)) == pytest.approx([0.6] * 5)
+    assert bounds_of_couplings(five(coupling, log_scale_bound=0.25)) == pytest.approx([0.25] * 5)
+    assert sum(bounds_of_couplings(coupling_backbone((1, 28, 28), CouplingConfig(coupling=coupling)))) == pytest.approx(4.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("class_scale", [False, True])
+def test_the_bound_of_norms_reaches_every_norm(class_scale: bool) -> None:
+    for bound in (None, 0.1):
+        g = five("affine", {"label": 2, "style": 3}, norm_log_scale_bound=bound, class_scale=class_scale)
+        assert [each.log_scale_bound for each in g if isinstance(each, ElementwiseAffine)] == [bound] * (8 if class_scale else 4)
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("coupling", ["affine", "spline"])
+def test_extreme_weights_reach_the_bounds_and_not_more(coupling: str, sign: int) -> None:
+    g = five(coupling, log_scale_budget=1.5, norm_log_scale_bound=0.1)
     for name, parameter in g.named_parameters():
-        torch.nn.init.constant_(parameter, 1e3 if name.endswith(("log_scale", "last.bias")) else 0.0)
+        torch.nn.init.constant_(parameter, sign * 1e3 if name.endswith(("log_scale", "last.bias")) else 0.0)
     logdet = float(g.forward_and_logdet(torch.rand(1, 1, 4, 4, dtype=torch.float64))[1].detach())
-    # Seven scales share the budget: three norms of all 16 elements, four couplings of 8 each.
-    share = 1.4 / 7
-    of_couplings = (logdet - 3 * 16 * share) / (4 * 8 * share)
-    assert of_couplings == pytest.approx(1) if coupling == "affine" else 0 < abs(of_couplings) < 1
+    # Norms scale all 16 numbers, couplings 8 of them.
+    of_couplings = (logdet - sign * 4 * 16 * 0.1) / (8 * 1.5)
+    assert of_couplings == pytest.approx(sign) if coupling == "affine" else 0 < abs(of_couplings) < 1
 
 
-def test_lipschitz_couplings_have_a_bounded_gain_everywhere() -> None:
-    config = CouplingConfig(coupling="additive", norm="none", lipschitz=0.5, levels=(LevelConfig(couplings=2, width=4),), dense=SMALL)
-    g = coupling_backbone((1, 4, 4), config).double()
+SAFE = [
+    {"norm": "none"},
+    {"norm_log_scale_bound": 0.1},
+    {"norm_log_scale_bound": 0.1, "class_scale": True},
+]
+UNSAFE = [{"norm": "none", "lipschitz": None}, {"norm": "affine"}, {"norm": "actnorm"}]
+
+
+def wild(coupling: str, **options: object) -> Chain:
+    """Weights that no training reaches."""
+    g = five(coupling, {"label": 2}, **{"lipschitz": 0.5, **options})
+    condition = labels(1)
+    g(normal(4, 1, 4, 4), condition)  # sets what is set from data
     torch.manual_seed(0)
     for parameter in g.parameters():
         torch.nn.init.normal_(parameter, std=3.0)
-    bound = ((0.5 + math.sqrt(0.25 + 4)) / 2) ** 4
-    for x in (torch.rand(1, 1, 4, 4), 1e3 * torch.randn(1, 1, 4, 4), torch.zeros(1, 1, 4, 4)):
-        jacobian = torch.autograd.functional.jacobian(g, x.double()).reshape(16, 16)
-        gains = torch.linalg.svdvals(jacobian)
-        assert 1.05 < float(gains.max()) < bound
-        assert 1 / bound < float(gains.min())
+    return g
+
+
+FAR = (0.0, 1.0, 30.0, 1e3)
+
+
+@pytest.mark.parametrize("options", SAFE + UNSAFE, ids=str)
+def test_additive_couplings_with_bounds_have_the_gain_that_is_promised(options: dict[str, object]) -> None:
+    g = wild("additive", **options)
+    found = [max(gains(g, scale * normal(1, 1, 4, 4), labels(1))) for scale in FAR]
+    assert max(found) > 1.05
+    assert (max(found) <= additive_gain(0.5) ** 5 * math.exp(4 * 0.1)) == (options in SAFE)
+
+
+@pytest.mark.parametrize("coupling", ["affine", "spline"])
+def test_far_off_the_gain_of_splines_with_bounds_does_not_grow_and_that_of_affine_couplings_does(coupling: str) -> None:
+    g = wild(coupling, norm_log_scale_bound=0.1)
+    near, far = (max(max(gains(g, scale * normal(1, 1, 4, 4, seed=seed), labels(1))) for seed in range(8)) for scale in (1.0, 1e3))
+    assert far < near if coupling == "spline" else far > 10 * near
 
 
 def test_options_that_exclude_each_other_are_named() -> None:
     def build(conditions: dict[str, int] | None = None, **options: object) -> Chain:
         return coupling_backbone((1, 4, 4), CouplingConfig(**{"dense": SMALL, **options}), conditions)  # type: ignore[arg-type]
 
-    with pytest.raises(ConfigError, match=r"log_scale_budget = 2.0 and log_scale_bound = 0.5 both bound the scales; leave one"):
-        build(log_scale_budget=2.0, log_scale_bound=0.5)
-    with pytest.raises(ConfigError, match=r"log_scale_budget = 2.0 and spline.slope_bound = 3.0 both"):
-        build(log_scale_budget=2.0, spline=SplineConfig(slope_bound=3.0), coupling="spline")
-    with pytest.raises(ConfigError, match=r"norm = 'actnorm': its scales are set from data.*give norm = 'affine' or 'none'"):
-        build(log_scale_budget=2.0, norm="actnorm")
-    with pytest.raises(ConfigError, match="additive couplings without norm learn no scale"):
-        build(log_scale_budget=2.0, coupling="additive", norm="none")
+    with pytest.raises(ValidationError, match=r"norm_log_scale_bound = 0\.1 with norm = 'actnorm', whose scales come from data; give norm = 'affine'"):
+        CouplingConfig(norm="actnorm", norm_log_scale_bound=0.1)
+    assert build({"label": 2}, norm="actnorm", norm_log_scale_bound=0.1, class_scale=True).conditions == {"label": 2}
     with pytest.raises(ConfigError, match="token_mixing = true with conditioner = 'unet'"):
         build(levels=(LevelConfig(token_mixing=True, conditioner="unet"),))
     with pytest.raises(ConfigError, match=r"lipschitz = 0.5 with conditioner = 'resnet'.*give conditioner = 'conv'"):
@@ -267,7 +277,7 @@ def test_every_conditioner_hears_the_condition() -> None:
         if isinstance(coupling, AffineCoupling):
             torch.nn.init.normal_(coupling.conditioner.last.weight)
             x = torch.randn(1, *coupling.in_shape)
-            images = [coupling(x, Condition(label=torch.tensor([label]))) for label in (0, 2)]
+            images = [coupling(x, labels(label)) for label in (0, 2)]
             assert largest(images[0] - images[1]) > 1e-3
 
 
@@ -318,7 +328,7 @@ def test_large_images_have_no_dense_couplings() -> None:
 def test_the_hook_names_what_exists_without_torch() -> None:
     (spec,) = linearizer_backbones()
     spec.check()
-    assert "log_scale_bound" in spec.details
+    assert "norm_log_scale_bound" in spec.details
     assert spec.load_target() is coupling_backbone
     assert spec.load_config() is CouplingConfig
     code = "import sys, linearizer_coupling.hooks, linearizer_coupling.config; sys.exit('torch' in sys.modules)"

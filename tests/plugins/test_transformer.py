@@ -15,7 +15,6 @@ from linearizer_core.bijections import (
     ActNorm,
     AdditiveCoupling,
     AffineCoupling,
-    Bijection,
     CayleyMixing,
     Chain,
     ElementwiseAffine,
@@ -33,6 +32,8 @@ from linearizer_transformer.backbone import transformer_backbone
 from linearizer_transformer.config import TransformerConfig
 from linearizer_transformer.hooks import linearizer_backbones
 
+from .chains import count, kinds, labels, largest, log_volume, perturbed
+
 LABEL = {"label": 3}
 TINY = {"couplings": 3, "width": 8, "heads": 2}
 
@@ -41,26 +42,9 @@ def tiny(shape: tuple[int, ...], conditions: dict[str, int] | None = None, **opt
     return transformer_backbone(shape, TransformerConfig.model_validate(TINY | options), conditions)
 
 
-def perturbed(bijection: Bijection, size: float = 0.2) -> Bijection:
-    """In float64, and away from the initial weights, where every coupling is the identity."""
-    torch.manual_seed(0)
-    bijection.double()
-    with torch.no_grad():
-        for parameter in bijection.parameters():
-            parameter += size * torch.randn_like(parameter)
-    return bijection
-
-
-def largest(difference: Tensor) -> float:
-    return float(difference.detach().abs().max())
-
-
-def kinds(bijections: Chain) -> list[str]:
-    return [type(bijection).__name__ for bijection in bijections]
-
-
-def labels(*values: int) -> Condition:
-    return Condition(label=torch.tensor(values))
+def moved(shape: tuple[int, ...], conditions: dict[str, int] | None = None, **options: object) -> Chain:
+    """In float64, its weights away from the initial ones."""
+    return perturbed(tiny(shape, conditions, **options).double(), 0.2)
 
 
 def test_the_default_for_mnist() -> None:
@@ -103,7 +87,7 @@ vectors = st.integers(2, 6).flatmap(lambda tokens: st.integers(2, 6).map(lambda 
 @settings(deadline=None, max_examples=20)
 @given(images | vectors, st.integers(1, 3), st.sampled_from(["affine", "additive"]))
 def test_both_round_trips_for_any_shape(shape: tuple[int, ...], batch: int, coupling: str) -> None:
-    g = perturbed(tiny(shape, LABEL, coupling=coupling))
+    g = moved(shape, LABEL, coupling=coupling)
     condition = labels(*range(batch))
     x = torch.rand(batch, *shape, dtype=torch.float64)
     z = g(x, condition)
@@ -133,14 +117,13 @@ def test_every_option_inverts_tells_its_volume_and_saves(options: dict[str, obje
     g = tiny((3, 2, 4), LABEL, **options).double()
     x, condition = torch.rand(3, 3, 2, 4, dtype=torch.float64), labels(0, 1, 2)
     g(x, condition)  # sets what is set from data
-    perturbed(g)
+    perturbed(g, 0.2)
     z, logdet = g.forward_and_logdet(x, condition)
     back, inverse_logdet = g.inverse_and_logdet(z, condition)
     assert torch.equal(z, g(x, condition))
     assert largest(back - x) < 1e-12
     assert largest(logdet + inverse_logdet) < 1e-11
-    jacobian = torch.autograd.functional.jacobian(lambda v: g(v, labels(0)), x[:1]).reshape(g.dim, g.dim)
-    assert float(torch.linalg.slogdet(jacobian).logabsdet) == pytest.approx(float(logdet[0].detach()), abs=1e-10)
+    assert log_volume(g, x[:1], labels(0)) == pytest.approx(float(logdet[0].detach()), abs=1e-10)
     torch.manual_seed(1)
     fresh = tiny((3, 2, 4), LABEL, **options).double()
     fresh.load_state_dict(g.state_dict())
@@ -148,7 +131,7 @@ def test_every_option_inverts_tells_its_volume_and_saves(options: dict[str, obje
 
 
 def test_modes_and_gradients_change_no_bit() -> None:
-    g = perturbed(tiny((1, 8, 8), LABEL)).float().train()
+    g = moved((1, 8, 8), LABEL).float().train()
     x, condition = torch.rand(2, 1, 8, 8), labels(1, 2)
     z = g(x, condition)
     back = g.inverse(z, condition)
@@ -160,7 +143,7 @@ def test_modes_and_gradients_change_no_bit() -> None:
 
 
 def test_round_trips_in_float32_and_under_autocast() -> None:
-    g = perturbed(tiny((1, 8, 8), couplings=16), 0.1).float()
+    g = perturbed(tiny((1, 8, 8), couplings=16), 0.1)
     x = torch.rand(4, 1, 8, 8)
     assert largest(g.inverse(g(x)) - x) < 1e-5
     with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -171,7 +154,7 @@ def test_round_trips_in_float32_and_under_autocast() -> None:
 
 
 def test_conditions_are_used_and_required() -> None:
-    g = perturbed(tiny((1, 4, 4), {"label": 3, "style": 2}))
+    g = moved((1, 4, 4), {"label": 3, "style": 2})
     x = torch.rand(1, 1, 4, 4, dtype=torch.float64)
     label, style = torch.tensor([0]), torch.tensor([1])
     z = g(x, Condition(label=label, style=style))
@@ -186,7 +169,7 @@ def test_conditions_are_used_and_required() -> None:
 
 
 def test_every_patch_sees_every_other() -> None:
-    g = perturbed(tiny((1, 8, 8), couplings=2, final_mixing=False, norm="none"))
+    g = moved((1, 8, 8), couplings=2, final_mixing=False, norm="none")
     x = torch.rand(1, 1, 8, 8, dtype=torch.float64)
     touched = x.clone()
     touched[..., 0, 0] += 1
@@ -205,10 +188,24 @@ def test_the_budget_is_what_all_couplings_scale_at_most(couplings: int, budget: 
     assert torch.allclose(logdet, torch.full_like(logdet, sign * budget * g.dim / 2), rtol=1e-12)
 
 
-def test_options_choose_bricks() -> None:
-    def count(chain: Chain, kind: type[Bijection]) -> int:
-        return sum(isinstance(bijection, kind) for bijection in chain)
+@pytest.mark.parametrize("class_scale", [False, True])
+def test_the_bound_of_norms_is_kept_whatever_the_weights(class_scale: bool) -> None:
+    g = tiny((1, 4, 4), {"label": 3, "style": 2}, coupling="additive", norm_log_scale_bound=0.1, class_scale=class_scale).double()
+    with torch.no_grad():
+        for brick in g:
+            if isinstance(brick, ElementwiseAffine):
+                brick.log_scale.fill_(1e3)
+    x, condition = torch.randn(1, 1, 4, 4, dtype=torch.float64), Condition(label=torch.tensor([1]), style=torch.tensor([0]))
+    assert float(g.forward_and_logdet(x, condition)[1].detach()) == pytest.approx(16 * 0.1 * (2 if class_scale else 1))
 
+
+def test_a_bound_that_nothing_keeps_is_refused() -> None:
+    with pytest.raises(ValidationError, match=r"norm_log_scale_bound = 0\.1 with norm = 'actnorm', whose scales come from data; give norm = 'affine'"):
+        TransformerConfig(norm="actnorm", norm_log_scale_bound=0.1)
+    assert TransformerConfig(norm="actnorm", norm_log_scale_bound=0.1, class_scale=True).norm_log_scale_bound == 0.1
+
+
+def test_options_choose_bricks() -> None:
     shape = (3, 4, 4)
     assert count(tiny(shape), FixedOrthogonal) == 3
     assert (count(tiny(shape, mixing="cayley"), CayleyMixing), count(tiny(shape, mixing="cayley"), FixedOrthogonal)) == (2, 1)

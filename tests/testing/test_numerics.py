@@ -7,20 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from linearizer_core.errors import CheckFailure
-from linearizer_core.testing.numerics import compare_gradients, conditioning, jacobian, largest_error, require_close, rounding_tolerance
-
-
-def test_the_jacobian_is_that_of_autograd() -> None:
-    matrix = torch.randn(6, 4, dtype=torch.float64)
-
-    def function(x: Tensor, rows: Tensor | None = None) -> Tensor:
-        return (x.flatten(1) @ matrix.mT).sin()
-
-    x = torch.randn(1, 2, 2, dtype=torch.float64)
-    expected = torch.autograd.functional.jacobian(function, x).reshape(6, 4)
-    torch.testing.assert_close(jacobian(function, x), expected)
-    with torch.no_grad():
-        assert jacobian(function, x).shape == (6, 4)
+from linearizer_core.testing.numerics import compare_gradients, conditioning, largest_error, require_close, rounding_tolerance
 
 
 def test_conditioning_is_the_gain_of_both_directions() -> None:

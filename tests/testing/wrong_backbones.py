@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from linearizer_core.bijections import Bijection, TractableBijection, full_precision
+from linearizer_core.bijections import Bijection, GradientSums, Replay, TractableBijection, full_precision
 from linearizer_core.condition import Condition, require_label
 from linearizer_core.errors import BijectionError
 from linearizer_core.testing import BackboneSubject
@@ -119,6 +120,16 @@ class DetachedInverse(Affine):
         return (z - self.shift.detach().to(z.dtype)) * (-log_scale).exp(), -log_scale.flatten(1).sum(1)
 
 
+class ForgottenByReplay(Affine):
+    """Backpropagation without stored activations gives no gradient to the shift."""
+
+    def pull_back_inverse(
+        self, x: Tensor, gradient: Tensor, gradient_of_logdet: Tensor | None, condition: Condition | None, sums: GradientSums
+    ) -> tuple[Tensor, Tensor]:
+        replay = self.replay_inverse(x, condition, with_logdet=gradient_of_logdet is not None)
+        return replay.start, sums.pull(replay, gradient, gradient_of_logdet, [self.log_scale])
+
+
 class UnusedParameter(Affine):
     def __init__(self, in_shape: tuple[int, ...], conditions: dict[str, int] | None = None) -> None:
         super().__init__(in_shape, conditions)
@@ -204,6 +215,30 @@ class WrongImplicitGradient(Affine):
         return x / 2 + x.detach() / 2, logdet
 
 
+class IteratesExactly(Affine):
+    """Leaves ``inverse_grad`` as it is, "exact"."""
+
+    inverse_kind = "iterative"
+
+
+class RebuildsNothing(Affine):
+    """Takes the output of ``forward`` for its input, as if the map were the identity."""
+
+    def replay(self, z: Tensor, condition: Condition | None = None, *, with_logdet: bool = False) -> Replay:
+        return replace(super().replay(z, condition, with_logdet=with_logdet), start=z)
+
+
+class HalvesOnReplay(Affine):
+    def replay(self, z: Tensor, condition: Condition | None = None, *, with_logdet: bool = False) -> Replay:
+        replay = super().replay(z, condition, with_logdet=with_logdet)
+        return replace(replay, join=lambda gradient: gradient / 2)
+
+
+class ReplayWithoutLogdet(Affine):
+    def replay_inverse(self, x: Tensor, condition: Condition | None = None, *, with_logdet: bool = False) -> Replay:
+        return super().replay_inverse(x, condition)
+
+
 class MissingLogdet(Bijection):
     has_logdet = True
 
@@ -285,6 +320,7 @@ WRONG = {
     "logdet": subject(WrongLogdet),
     "forward-gradients": subject(DetachedForward),
     "inverse-gradients": subject(DetachedInverse),
+    "reversible-gradients": subject(ForgottenByReplay),
     "parameters-used": subject(UnusedParameter),
     "state-dict": subject(UnsavedState),
     "input-unmodified": subject(ChangesItsInput),
@@ -295,18 +331,27 @@ WRONG = {
     "autocast": subject(LoweredByAutocast),
 }
 
-ALSO = {"input-unmodified": {"determinism", "state-dict"}, "determinism": {"state-dict"}}
+ALSO = {
+    "left-inverse": {"reversible-gradients"},
+    "input-unmodified": {"determinism", "state-dict"},
+    "determinism": {"state-dict"},
+}
 """What else a wrong subject cannot but break."""
 
 MORE = [
     ("construction", subject(refuses), "none of 2 shapes can be made; .*not today"),
     ("construction", subject(lambda shape, conditions: nn.Identity()), "made a Identity, expected a linearizer_core.bijections.base.Bijection"),
     ("capabilities", subject(lambda shape, conditions: MissingLogdet(shape)), "has_logdet is True, but forward_and_logdet raises LogDetUnavailableError"),
+    ("capabilities", subject(IteratesExactly), "inverse_grad 'exact', .*declare inverse_grad = 'implicit'"),
     ("capabilities", subject(DeclaresNoGradient), "inverse_grad is 'none', but the inverse has gradient"),
     ("shapes", subject(Explodes), "forward of a batch of 1 gives numbers that are not finite"),
     ("bit-exact", subject(lambda shape, conditions: CoarseGrid(shape)), r"g\^-1\(g\(x\)\) is far from x"),
     ("forward-gradients", subject(lambda shape, conditions: NoStraightThrough(shape)), "give rounding the gradient of the identity"),
     ("inverse-gradients", subject(WrongImplicitGradient), "must solve J.T u = w"),
+    ("reversible-gradients", subject(ForgottenByReplay), "inverse gives a wrong gradient in parameter 'shift'"),
+    ("reversible-gradients", subject(RebuildsNothing), "forward gives a wrong gradient in 'log_scale' of a step on its data side"),
+    ("reversible-gradients", subject(HalvesOnReplay), "forward gives a wrong gradient in the input"),
+    ("reversible-gradients", subject(ReplayWithoutLogdet), "inverse_and_logdet gives a wrong gradient in parameter 'log_scale'"),
     ("state-dict", subject(InitialisedTwice), "one call in training mode after loading changes the map"),
     ("conditions-used", subject(OptionalCondition), "forward works without it"),
 ]

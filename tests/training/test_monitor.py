@@ -12,12 +12,24 @@ import torch
 from tiny_training import LikelihoodStage, TinyTask, UnitCore, run_tiny, stage_config, tiny_model, tiny_splits, two_stages
 from torch import Tensor
 
-from linearizer_core.bijections import Bijection, Chain, FixedAffine, FixedOrthogonal, Identity, TractableBijection
+from linearizer_core.bijections import (
+    ActNorm,
+    AffineCoupling,
+    Bijection,
+    Chain,
+    ContractiveResidual,
+    FixedAffine,
+    FixedOrthogonal,
+    Identity,
+    MLPConditioner,
+    TractableBijection,
+)
 from linearizer_core.condition import Condition
 from linearizer_core.config import MonitorConfig
 from linearizer_core.data import DataInfo, Splits, TensorTable
-from linearizer_core.errors import InvertibilityWarning
+from linearizer_core.errors import ConvergenceError, InvertibilityWarning, LatticeError
 from linearizer_core.model import LinearizerModel
+from linearizer_core.testing.perturb import perturb
 from linearizer_core.training import read_metrics
 from linearizer_core.training.monitor import measure_invertibility
 from linearizer_core.training.run import FREE_KEYS
@@ -168,17 +180,117 @@ def test_numbers_that_json_lacks_become_none() -> None:
     assert values["monitor_gain_inverse"] is None
 
 
-def test_errors_do_not_stop_training(tmp_path: Path) -> None:
+def raising(error: Exception) -> Faulty:
     def fail(z: Tensor) -> Tensor:
-        raise RuntimeError("no memory left")
+        raise error
 
-    with pytest.warns(InvertibilityWarning, match="step 70: invertibility was not measured: no memory left"):
-        assert measure(model_of(Faulty(fail))) == {}
-    with pytest.warns(InvertibilityWarning, match="not measured: ActNorm.*not initialised"):
-        assert measure(tiny_model()) == {}
+    return Faulty(fail)
+
+
+def warned(model: LinearizerModel, splits: Splits | None = None, **config: Any) -> tuple[dict[str, float | None], list[str]]:
+    with pytest.warns(InvertibilityWarning) as caught:
+        values = measure(model, splits, **config)
+    return values, [str(each.message).partition(": ")[2] for each in caught]
+
+
+@pytest.mark.parametrize("error", [ConvergenceError("no fixed point; raise it"), LatticeError("off the lattice"), torch.linalg.LinAlgError("singular")])
+def test_an_inverse_that_refuses_is_infinitely_wrong_and_the_rest_is_measured(error: Exception) -> None:
+    values, (trip, steep) = warned(model_of(affine(2.0, 1.0), raising(error)))
+    assert values == {
+        "monitor_round_trip": None,
+        "monitor_round_trip_off_data": None,
+        "monitor_gain": pytest.approx(2.0, rel=1e-3),
+        "monitor_gain_inverse": None,
+        "monitor_collisions": 0,
+    }
+    reason = f"({type(error).__name__}: {error})"
+    layer = "worst layer: gy.bijections[1] Faulty((2,) -> (2,)) (round-trip error inf, gain 1.0e+00 forward and nan inverse)"
+    assert trip.startswith(f"gy: round trip on the data is off by inf of their size, tolerance 1.0e-03 {reason}; {layer}. Bound its scale")
+    assert steep.startswith(f"gy: gain of the inverse is inf, limit 1.0e+03 {reason}; {layer}")
+
+
+def test_an_iteration_that_does_not_converge_is_named() -> None:
+    torch.manual_seed(0)
+    blocks = [ContractiveResidual((2,), MLPConditioner(2, 2, width=4, lipschitz=0.9), contraction=0.9, max_iterations=count) for count in (200, 2)]
+    for block in blocks:
+        perturb(block)
+    values, (trip, _) = warned(model_of(*blocks))
+    assert "ConvergenceError: ContractiveResidual(2,): no fixed point after 2 iterations" in trip
+    assert "worst layer: gy.bijections[1] ContractiveResidual" in trip
+    assert values.keys() == NAMES
+    assert values["monitor_gain"] is not None
+
+
+def test_what_refuses_before_its_layers_is_measured_as_far_as_it_goes() -> None:
+    class Gate(Chain):
+        def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+            raise LatticeError("off the lattice")
+
+    chain = Gate(Identity((2,)))
+    values, (trip, steep, missing) = warned(LinearizerModel(chain, UnitCore((2, 2)), chain))
+    assert values == {"monitor_round_trip": None, "monitor_round_trip_off_data": None, "monitor_gain_inverse": None}
+    assert "off by inf" in trip
+    assert "(LatticeError: off the lattice); worst layer: not found, LatticeError: off the lattice. Bound" in trip
+    assert "gain of the inverse is inf" in steep
+    assert missing.startswith("not measured: gy gain, gy collisions (LatticeError: off the lattice). Training goes on")
+
+
+@pytest.mark.parametrize("error", [torch.OutOfMemoryError("no memory left\nand many numbers"), ZeroDivisionError("no memory left")])
+def test_what_cannot_be_measured_is_left_out_and_named(error: Exception) -> None:
+    values, (missing,) = warned(model_of(affine(2.0, 1.0), raising(error)))
+    assert values == {"monitor_gain": pytest.approx(2.0, rel=1e-3), "monitor_collisions": 0}
+    names = "gy round_trip, gy round_trip_off_data, gy gain_inverse"
+    assert missing == f"not measured: {names} ({type(error).__name__}: no memory left). Training goes on without; fewer monitor.examples need less memory"
+
+
+def test_of_two_bijections_one_that_cannot_be_measured_leaves_the_other() -> None:
+    values, (missing,) = warned(model_of(affine(1.0, 3.0), gx=ActNorm((2,))))
+    assert values.keys() == NAMES
+    assert values["monitor_gain"] == pytest.approx(3.0, rel=1e-3)
+    listed = ", ".join(f"gx {name.removeprefix('monitor_')}" for name in ("round_trip", "round_trip_off_data", "gain", "gain_inverse", "collisions"))
+    assert missing.startswith(f"not measured: {listed} (NotInitializedError: ActNorm(2,): not initialised yet")
+    values, (trip, missing) = warned(model_of(Faulty(lambda z: 2 * z), gx=raising(RuntimeError("no memory left"))))
+    assert values["monitor_round_trip"] == 1.0
+    assert trip.startswith("gy: round trip on the data is off by 1.0e+00")
+    assert missing.startswith("not measured: gx round_trip, gx round_trip_off_data, gx gain_inverse (RuntimeError: no memory left)")
+
+
+def test_a_layer_that_cannot_be_searched_for_does_not_stop_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*args: Any, **options: Any) -> Any:
+        raise torch.OutOfMemoryError("no memory left")
+
+    monkeypatch.setattr("linearizer_core.training.monitor.worst_layer", fail)
+    values, (trip,) = warned(model_of(Faulty(lambda z: 2 * z)))
+    assert values["monitor_round_trip"] == 1.0
+    assert "worst layer: not found, OutOfMemoryError: no memory left. Bound" in trip
+
+
+def test_data_that_cannot_be_read_do_not_stop_training() -> None:
+    class Gone(TensorTable):
+        def __getitems__(self, index: list[int]) -> Any:
+            raise OSError("disk unplugged")
+
+    splits = Splits(DataInfo(name="gone", shape=(2,)), *[Gone(x=torch.rand(4, 2))] * 3)
+    values, (missing,) = warned(model_of(Identity((2,))), splits)
+    assert values == {}
+    assert missing.startswith("not measured: anything (OSError: disk unplugged). Training goes on")
+
+
+def test_training_goes_on_after_a_warning(tmp_path: Path) -> None:
     with pytest.warns(InvertibilityWarning, match="gain"):
         run_tiny(tmp_path, TinyTask(LikelihoodStage("one", stage_config())), monitor={"every": 3, "gain_limit": 1e-6})
     assert len(read_metrics(tmp_path / "metrics.jsonl")) == 6
+
+
+def test_under_autocast_round_trips_are_lowered_and_gains_are_not() -> None:
+    torch.manual_seed(0)
+    model = model_of(AffineCoupling((2,), MLPConditioner(1, 2, width=16)), Faulty(lambda z: z + 0.5 * torch.is_autocast_enabled("cpu")))
+    perturb(model)
+    plain = measure(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        lowered = measure(model, tolerance=1.0)
+    assert (lowered["monitor_gain"], lowered["monitor_gain_inverse"]) == (plain["monitor_gain"], plain["monitor_gain_inverse"])
+    assert plain["monitor_round_trip"] < 1e-6 < 0.1 < lowered["monitor_round_trip"]  # type: ignore[operator]
 
 
 def test_an_inverse_without_gradient_has_no_gain_to_log() -> None:

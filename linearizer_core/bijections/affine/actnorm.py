@@ -28,7 +28,7 @@ class ActNorm(TractableBijection):
         in_shape: shape of one example; channels lie along its first dimension.
 
     Raises:
-        NotInitializedError: on any call before the first forward pass in training mode.
+        NotInitializedError: on any call before the first forward pass in training mode, and when that one gets no examples, or infinities or NaN.
 
     Example:
         >>> import torch
@@ -68,10 +68,16 @@ class ActNorm(TractableBijection):
     @torch.no_grad()
     def _initialize(self, x: Tensor) -> None:
         values = x.detach().double().transpose(0, 1).flatten(1)  # (C, B * positions)
-        moments = torch.stack([torch.ones_like(values[:, 0]) * values.shape[1], values.sum(1), values.square().sum(1)])
+        moments = torch.stack([values.new_full((len(values),), values.shape[1]), values.sum(1), values.square().sum(1)])
         if distributed.is_available() and distributed.is_initialized():
             distributed.all_reduce(moments)
         count, total, squares = moments
+        # Of all processes together, so that none goes on alone.
+        if not bool((count > 0).all() & moments.isfinite().all()):
+            raise NotInitializedError(
+                f"ActNorm{self.in_shape}: cannot be set from {int(count[0])} values a channel with sums {total.tolist()[:4]}, expected finite numbers of at "
+                "least one example; call the model once in training mode on such a batch (if the data are finite, a layer before this one explodes)"
+            )
         mean = total / count
         deviation = (squares / count - mean.square()).clamp_min(0).sqrt()
         deviation = deviation.where(deviation > _SMALLEST_DEVIATION, torch.ones_like(deviation))

@@ -78,7 +78,7 @@ class FixedOrthogonal(TractableBijection):
         right = self.factors["right"].to(columns.dtype)
         right = right.T if transpose else right
         if self.is_dense:
-            return _multiply_columns(right, columns)
+            return mix_channels(right, columns)
         left = self.factors["left"].to(columns.dtype)
         left = left.T if transpose else left
         blocks = columns.reshape(len(columns), len(left), len(right), columns.shape[2])
@@ -132,12 +132,12 @@ class CayleyMixing(TractableBijection):
     def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         self.check_input(x)
         with full_precision(x):
-            return self._multiply(self.orthogonal_matrix().to(x.dtype), x), x.new_zeros(len(x))
+            return mix_channels(self.orthogonal_matrix(), x), x.new_zeros(len(x))
 
     def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         self.check_latent(z)
         with full_precision(z):
-            return self._multiply(self.orthogonal_matrix().T.to(z.dtype), z), z.new_zeros(len(z))
+            return mix_channels(self.orthogonal_matrix().T, z), z.new_zeros(len(z))
 
     def replay(self, z: Tensor, condition: Condition | None = None, *, with_logdet: bool = False) -> Replay:
         return self._replay(z, inverse=False)
@@ -148,19 +148,16 @@ class CayleyMixing(TractableBijection):
     def _replay(self, end: Tensor, *, inverse: bool) -> Replay:
         """One linear system serves to undo the step and to repeat it."""
         with torch.enable_grad(), full_precision(end):
-            matrix = self.orthogonal_matrix().to(end.dtype)
+            matrix = self.orthogonal_matrix()
             matrix = matrix.T if inverse else matrix
-            start = self._multiply(matrix.detach().T, end)
-            return Replay.of(start, lambda leaf: (self._multiply(matrix, leaf), None))
-
-    def _multiply(self, matrix: Tensor, x: Tensor) -> Tensor:
-        columns = x.reshape(len(x), self.in_shape[0], math.prod(self.in_shape[1:]))
-        return _multiply_columns(matrix, columns).reshape(x.shape)
+            start = mix_channels(matrix.detach().T, end)
+            return Replay.of(start, lambda leaf: (mix_channels(matrix, leaf), None))
 
 
-def _multiply_columns(matrix: Tensor, columns: Tensor) -> Tensor:
-    product: Tensor = torch.einsum("oc,bcn->bon", matrix, columns)
-    return product
+def mix_channels(matrix: Tensor, x: Tensor) -> Tensor:
+    """The matrix ``(C, C)``, cast to the dtype of ``x``, times ``x`` of shape ``(B, C, ...)`` at every position."""
+    mixed: Tensor = torch.einsum("oc,bcn->bon", matrix.to(x.dtype), x.reshape(*x.shape[:2], math.prod(x.shape[2:])))
+    return mixed.reshape(x.shape)
 
 
 def _random_orthogonal(size: int, generator: torch.Generator) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from linearizer_core.bijections.affine.float64 import Float64Constants
+from linearizer_core.bijections.affine.orthogonal import mix_channels
 from linearizer_core.bijections.base import Shape, TractableBijection, full_precision
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError
@@ -73,12 +74,12 @@ class PLUMixing(TractableBijection):
     def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         self.check_input(x)
         with full_precision(x):
-            return self._multiply(self.matrix(), x), self._logdet(x)
+            return mix_channels(self.matrix(), x), self._logdet(x)
 
     def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         self.check_latent(z)
         with full_precision(z):
-            return self._multiply(self.inverse_matrix(), z), -self._logdet(z)
+            return mix_channels(self.inverse_matrix(), z), -self._logdet(z)
 
     def _triangles(self) -> tuple[Tensor, Tensor]:
         channels = self.in_shape[0]
@@ -90,11 +91,6 @@ class PLUMixing(TractableBijection):
     def _log_diagonal(self) -> Tensor:
         raw = self.raw_log_diagonal.double()
         return self.log_diagonal_bound * torch.tanh(raw / self.log_diagonal_bound)
-
-    def _multiply(self, matrix: Tensor, x: Tensor) -> Tensor:
-        columns = x.reshape(len(x), self.in_shape[0], math.prod(self.in_shape[1:]))
-        product: Tensor = torch.einsum("oc,bcn->bon", matrix.to(x.dtype), columns)
-        return product.reshape(x.shape)
 
     def _logdet(self, x: Tensor) -> Tensor:
         # The fixed diagonal is that of an orthogonal matrix: the product of its absolute values is 1.

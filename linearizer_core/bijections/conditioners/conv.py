@@ -67,7 +67,7 @@ class ConvConditioner(nn.Module):
     def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         h: Tensor = self.first(x)  # (B, width, H, W)
         if self.embedding is not None:
-            h = h + self.embedding(condition, len(x)).to(h.dtype)[:, :, None, None]
+            h = self.embedding.added_to(h, condition)
         h = functional.silu(h)
         if self.mixing is not None:
             h = h + functional.silu(self.mixing(h.flatten(2))).reshape(h.shape)

@@ -36,3 +36,8 @@ class ConditionEmbedding(nn.Module):
     def forward(self, condition: Condition | None, batch: int) -> Tensor:
         rows = [self.tables[name][require_label(condition, name, count, batch)] for name, count in self.categories.items()]
         return torch.stack(rows).sum(0)
+
+    def added_to(self, h: Tensor, condition: Condition | None) -> Tensor:
+        """``h`` of shape ``(B, width, ...)`` plus the result at every position, in the dtype of ``h``."""
+        rows: Tensor = self(condition, len(h)).to(h.dtype)
+        return h + rows.reshape(*rows.shape, *(1,) * (h.ndim - 2))

@@ -59,7 +59,7 @@ class MLPConditioner(nn.Module):
     def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         h: Tensor = self.first(x)
         if self.embedding is not None:
-            h = h + self.embedding(condition, len(x)).to(h.dtype)
+            h = self.embedding.added_to(h, condition)
         h = functional.silu(h)
         for block in self.blocks:
             h = h + functional.silu(block(h))

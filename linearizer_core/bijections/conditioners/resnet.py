@@ -70,7 +70,7 @@ class ResNetConditioner(nn.Module):
     def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         h: Tensor = self.first(x)  # (B, width, H, W)
         if self.embedding is not None:
-            h = h + self.embedding(condition, len(x)).to(h.dtype)[:, :, None, None]
+            h = self.embedding.added_to(h, condition)
         for block in self.blocks:
             h = block(h)
         output: Tensor = self.last(functional.silu(h))

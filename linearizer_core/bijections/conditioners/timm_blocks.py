@@ -7,7 +7,6 @@ from typing import Any, Literal, final
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.dropout import _DropoutNd
 
@@ -94,16 +93,21 @@ class TimmConditioner(nn.Module):
             nn.init.zeros_(parameter)
 
     def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
-        h: Tensor = self.first(functional.pixel_unshuffle(x, self.patch).permute(0, 2, 3, 1))  # (B, H / patch, W / patch, width)
-        grid = h.shape[1:3]
+        (batch, channels, height, width), patch = x.shape, self.patch
+        grid = (height // patch, width // patch)
+        # By hand what pixel_unshuffle and pixel_shuffle do: those leave an empty batch as it is.
+        pixels = x.reshape(batch, channels, grid[0], patch, grid[1], patch).permute(0, 1, 3, 5, 2, 4)
+        h: Tensor = self.first(pixels.flatten(1, 3).permute(0, 2, 3, 1))  # (B, H / patch, W / patch, width)
         h = h + self.positions.to(h.dtype)
         if self.embedding is not None:
             h = h + self.embedding(condition, len(x)).to(h.dtype)[:, None, None]
         h = h.permute(0, 3, 1, 2) if self.sees_image else h.flatten(1, 2)
         for block in self.blocks:
             h = block(h)
-        h = h.permute(0, 2, 3, 1) if self.sees_image else h.reshape(len(x), *grid, -1)
-        return functional.pixel_shuffle(self.last(self.norm(h)).permute(0, 3, 1, 2), self.patch)
+        h = h.permute(0, 2, 3, 1) if self.sees_image else h.reshape(batch, *grid, h.shape[-1])
+        output: Tensor = self.last(self.norm(h))
+        pixels = output.reshape(batch, *grid, output.shape[-1] // patch**2, patch, patch)
+        return pixels.permute(0, 3, 1, 4, 2, 5).reshape(batch, pixels.shape[3], height, width)
 
 
 def _attention_block(width: int, *, heads: int) -> nn.Module:

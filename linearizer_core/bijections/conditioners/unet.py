@@ -53,7 +53,7 @@ class UNetConditioner(nn.Module):
     def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         h: Tensor = self.first(x)  # (B, width, H, W)
         if self.embedding is not None:
-            h = h + self.embedding(condition, len(x)).to(h.dtype)[:, :, None, None]
+            h = self.embedding.added_to(h, condition)
         h = self.down[0](h)
         finer: list[Tensor] = []
         for halve, block in zip(self.halvings, self.down[1:], strict=True):

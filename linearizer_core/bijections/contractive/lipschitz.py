@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -30,16 +29,16 @@ Map = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class _LeadingPair:
-    """The leading singular pair of one weight, and what tells whether the weight is still the same."""
+    """The leading singular pair of one weight, and what tells other weights from it, however they were written: another product with a generic vector."""
 
-    weight: weakref.ref[Tensor]
-    version: int
-    address: int
     left: Tensor
     right: Tensor
+    probe: Tensor
+    product: Tensor
 
     def belongs_to(self, weight: Tensor) -> bool:
-        return self.weight() is weight and self.version == weight._version and self.address == _address(weight)
+        rows = _rows(weight)
+        return (rows.dtype, rows.device) == (self.probe.dtype, self.probe.device) and torch.equal(rows @ self.probe, self.product)
 
 
 @final
@@ -48,10 +47,11 @@ class OperatorNorm(nn.Module):
 
     The singular pair u, v is that of Rayleigh and Ritz on the vectors of a power iteration (the Lanczos method) from a fixed random one, iterated until
     :math:`|W^T u - \sigma v|` is small, at most 100 times. So it does not depend on earlier calls, on the mode or on the batch, as a running power iteration
-    does. It is computed anew when the weight has changed, and remembered until then. The gradient is that of :math:`u^T W v` with u and v held fixed.
+    does. It is computed anew when the weight has changed, and remembered until then. A change is seen by the product of W with a fixed vector in every call, so
+    that writes through ``.data`` count too; on a GPU each call waits for that. The gradient is that of :math:`u^T W v` with u and v held fixed.
 
     It is an estimate from below: within 1% even where the spectrum decays slowly, and mostly much closer. A direction that is orthogonal to the starting
-    vector and to all its images would go unseen. ``torch.compile`` breaks its graph here.
+    vector and to all its images would go unseen. The norm of a weight that is not finite is NaN. ``torch.compile`` breaks its graph here.
 
     Arguments:
         shape: shape of one vector that the map takes.
@@ -80,16 +80,20 @@ class OperatorNorm(nn.Module):
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _remembered(self, weight: Tensor) -> tuple[Tensor, Tensor]:
-        if self._found is None or not self._found.belongs_to(weight):
-            # Tensors made in inference mode could not be used in a later training step.
-            with torch.inference_mode(False):
-                left, right = self._leading(weight)
-            self._found = _LeadingPair(weakref.ref(weight), weight._version, _address(weight), left, right)
-        return self._found.left, self._found.right
+        if self._found is not None and self._found.belongs_to(weight):
+            return self._found.left, self._found.right
+        # Tensors made in inference mode could not be used in a later training step.
+        with torch.inference_mode(False):
+            left, right = self._leading(weight)
+            rows = _rows(weight)
+            probe = torch.arange(rows.shape[1], dtype=rows.dtype, device=rows.device).cos()
+            self._found = None if _is_transformed(left) else _LeadingPair(left, right, probe, rows @ probe)
+        return left, right
 
     @torch.no_grad()
     def _leading(self, weight: Tensor) -> tuple[Tensor, Tensor]:
         weight = weight.detach().to(torch.promote_types(weight.dtype, torch.float32))
+        weight = weight / weight.abs().max().clamp_min(torch.finfo(weight.dtype).tiny)  # its fourth powers occur, and must not overflow
         start = self.get_buffer("start").to(weight.dtype)
         start = start / start.norm()
         rounding, tolerance = 1e3 * torch.finfo(weight.dtype).eps, torch.finfo(weight.dtype).eps ** 0.5
@@ -102,7 +106,8 @@ class OperatorNorm(nn.Module):
             last = len(basis) == min(_STEPS, start.numel())
             if last or len(basis) % _STEPS_BETWEEN_CHECKS == 0:
                 known, products = torch.stack(basis), torch.stack(images).flatten(1)
-                right = (torch.linalg.eigh(products @ products.T).eigenvectors[:, -1] @ known).reshape(start.shape)
+                gram = (products @ products.T).nan_to_num()  # NaN passes through the layer, as it does through any other, but not through eigh
+                right = (torch.linalg.eigh(gram).eigenvectors[:, -1] @ known).reshape(start.shape)
                 image = self.apply_map(weight, right)
                 norm = image.norm()
                 left = image / norm.clamp_min(torch.finfo(image.dtype).tiny)
@@ -118,10 +123,6 @@ class OperatorNorm(nn.Module):
             vector = vector - (known @ vector) @ known
         after = vector.norm()
         return torch.where(after > rounding * before, vector / after, torch.zeros_like(vector))
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        self._found = None
-        return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_found": None}
@@ -277,12 +278,18 @@ def _rescaled(weight: Tensor, norm: OperatorNorm, lipschitz: float) -> Tensor:
     return weight * scale.to(weight.dtype)
 
 
-def _address(weight: Tensor) -> int:
-    """Where the numbers lie: ``weight.data = ...`` changes nothing else."""
+def _rows(weight: Tensor) -> Tensor:
+    """The weight as a matrix, without its graph, in the precision in which it is measured."""
+    return torch.atleast_2d(weight.detach()).flatten(1).to(torch.promote_types(weight.dtype, torch.float32))
+
+
+def _is_transformed(tensor: Tensor) -> bool:
+    """Whether ``tensor`` was made in a transform of torch.func, which it must not outlive: it has no storage then."""
     try:
-        return weight.data_ptr()
-    except RuntimeError:  # a weight under torch.func has no storage, and is another tensor in each call
-        return 0
+        tensor.data_ptr()
+    except RuntimeError:
+        return True
+    return False
 
 
 def _matrix_vector(weight: Tensor, vector: Tensor) -> Tensor:

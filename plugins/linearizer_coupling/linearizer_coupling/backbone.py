@@ -9,14 +9,12 @@ from typing import Any
 from torch import nn
 
 from linearizer_core.bijections import (
-    ActNorm,
     AdditiveCoupling,
     AffineCoupling,
     Bijection,
     CayleyMixing,
     Chain,
     ConvConditioner,
-    ElementwiseAffine,
     FixedAffine,
     FixedOrthogonal,
     Flatten,
@@ -29,6 +27,8 @@ from linearizer_core.bijections import (
     TimmConditioner,
     UNetConditioner,
     coupling_sizes,
+    mixing_seeds,
+    norm_layers,
 )
 from linearizer_core.errors import ConfigError
 from linearizer_coupling.config import CouplingConfig, DenseConfig, LevelConfig
@@ -63,19 +63,17 @@ def coupling_backbone(in_shape: Shape, config: CouplingConfig, conditions: dict[
         >>> torch.allclose(g.inverse(g(x)), x, atol=1e-5)
         True
     """
-    if config.class_scale and not conditions:
-        raise ConfigError("class_scale = true, but this backbone has no condition; give it one, or set class_scale = false")
     return Chain(*_Builder(config, tuple(in_shape), dict(conditions or {})).bricks())
 
 
 class _Builder:
-    """Emits the bricks in order, numbering the mixings so that each draws its own matrix."""
+    """Emits the bricks in order; each mixing draws its own matrix."""
 
     def __init__(self, config: CouplingConfig, in_shape: Shape, conditions: dict[str, int]) -> None:
         self.config = config
         self.in_shape = in_shape
         self.conditions = conditions
-        self.mixings = 0
+        self.seeds = mixing_seeds(config.seed)
         self.coupling_bound = config.coupling_bound(in_shape)
 
     def bricks(self) -> Iterator[Bijection]:
@@ -105,21 +103,12 @@ class _Builder:
                 yield self._mixing(shape)
             yield self._coupling(shape, options, flip=number % 2 == 1)
 
-    def _norms(self, shape: Shape) -> Iterator[Bijection]:
-        is_image = len(shape) == 3
-        if self.config.norm == "actnorm":
-            yield ActNorm(shape)
-        elif self.config.norm == "affine" and not self.config.class_scale:
-            yield ElementwiseAffine(shape, channelwise=is_image, log_scale_bound=self.config.norm_log_scale_bound)
-        if self.config.class_scale:
-            for category in self.conditions.items():
-                yield ElementwiseAffine(shape, channelwise=is_image, categories=category, log_scale_bound=self.config.norm_log_scale_bound)
+    def _norms(self, shape: Shape) -> list[Bijection]:
+        config = self.config
+        return norm_layers(shape, norm=config.norm, conditions=self.conditions, class_scale=config.class_scale, log_scale_bound=config.norm_log_scale_bound)
 
     def _mixing(self, shape: Shape) -> Bijection:
-        # Seeds are apart by a prime, so that configurations with neighbouring seeds share no matrix.
-        seed = self.config.seed * 7919 + self.mixings
-        self.mixings += 1
-        return _MIXINGS[self.config.mixing](shape, seed=seed)
+        return _MIXINGS[self.config.mixing](shape, seed=next(self.seeds))
 
     def _coupling(self, shape: Shape, options: LevelConfig | DenseConfig, *, flip: bool) -> Bijection:
         kept, changed = coupling_sizes(shape[0], flip=flip, mask=options.mask)

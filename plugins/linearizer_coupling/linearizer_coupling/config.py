@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from linearizer_core.backbone_options import NormName, check_norm_bound, default_dense, default_levels, halvings
 from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import ConfigError
-
-_LARGEST_DENSE_DIM = 4096
-_LARGEST_MIXED_GRID = 64
-_SMALLEST_SIDE = 8
 
 
 class TimmConfig(BaseModel):
@@ -110,12 +106,17 @@ class CouplingConfig(BaseModel):
     spline: SplineConfig = Field(SplineConfig(), description="options of spline couplings")
     lipschitz: float | None = Field(None, gt=0, description="bound on the Lipschitz constant of every conditioner (dense ones and conv); none for no bound")
     mixing: Literal["fixed", "cayley"] = Field("fixed", description="random orthogonal, or learned: O(D^3) a call")
-    norm: Literal["affine", "actnorm", "none"] = Field("affine", description="learned scale and shift, the same set from the first batch, or none")
+    norm: NormName = Field("affine", description="learned scale and shift, the same set from the first batch, or none")
     norm_log_scale_bound: float | None = Field(None, gt=0, description="bound on every log-scale of norm = affine and class_scale; none for no bound")
     final_mixing: bool = Field(True, description="end with a mixing of the flat latent; of no use where a Gaussian follows")
     normalize: NormalizeConfig | None = Field(None, description="normalisation of pixels, as the first brick")
     class_scale: bool = Field(False, description="scale and shift per category of the condition; takes the place of norm = affine")
     seed: int = Field(0, ge=0, description="draws the mixings; weights are drawn by torch's own generator")
+
+    @model_validator(mode="after")
+    def _norm_can_be_bounded(self) -> Self:
+        check_norm_bound(self.norm, self.norm_log_scale_bound, class_scale=self.class_scale)
+        return self
 
     def levels_for(self, in_shape: tuple[int, ...]) -> tuple[LevelConfig, ...]:
         """The levels for a shape: those given, else halvings until a side is at most 8 or odd.
@@ -123,57 +124,23 @@ class CouplingConfig(BaseModel):
         Raises:
             ConfigError: when the shape cannot be halved as often as there are levels.
         """
-        if len(in_shape) != 3:
-            if self.levels:
-                raise ConfigError(f"levels: {len(self.levels)} given for shape {in_shape}; only images (C, H, W) can be squeezed; give levels = []")
-            return ()
-        _, height, width = in_shape
-        halvings = _halvings(height, width)
         if self.levels is None:
-            return _default_levels(height, width, halvings)
+            return tuple(LevelConfig(**sizes) for sizes in default_levels(in_shape))
+        if self.levels and len(in_shape) != 3:
+            raise ConfigError(f"levels: {len(self.levels)} given for shape {in_shape}; only images (C, H, W) can be squeezed; give levels = []")
         squeezes = sum(level.squeeze != "none" for level in self.levels)
-        if squeezes > halvings:
-            times = {0: "not at all", 1: "once", 2: "twice"}.get(halvings, f"{halvings} times")
-            fix = f"give at most {halvings}, pad the images, or set squeeze = 'none'"
-            raise ConfigError(f"levels: {squeezes} given, but {height}x{width} can be halved {times}; {fix}")
+        largest = halvings(in_shape)
+        if squeezes > largest:
+            times = {0: "not at all", 1: "once", 2: "twice"}.get(largest, f"{largest} times")
+            fix = f"give at most {largest}, pad the images, or set squeeze = 'none'"
+            raise ConfigError(f"levels: {squeezes} given, but {in_shape[1]}x{in_shape[2]} can be halved {times}; {fix}")
         return self.levels
 
     def dense_for(self, in_shape: tuple[int, ...]) -> DenseConfig:
         """The dense couplings for a shape: those given, else eight up to 4,096 dimensions and none above, where they would outweigh all else."""
-        if self.dense is not None:
-            return self.dense
-        dim = math.prod(in_shape)
-        return DenseConfig(couplings=8 if 1 < dim <= _LARGEST_DENSE_DIM else 0, width=512 if dim >= 128 else 128)
+        return DenseConfig(**default_dense(in_shape)) if self.dense is None else self.dense
 
     def coupling_bound(self, in_shape: tuple[int, ...]) -> float:
         """The bound on the log-scales of every affine or spline coupling: the one given, else its share of the budget."""
         couplings = sum(level.couplings for level in self.levels_for(in_shape)) + self.dense_for(in_shape).couplings
         return self.log_scale_bound or self.log_scale_budget / max(couplings, 1)
-
-    @model_validator(mode="after")
-    def _norm_can_be_bounded(self) -> Self:
-        if self.norm == "actnorm" and not self.class_scale and self.norm_log_scale_bound is not None:
-            raise ValueError(
-                f"norm_log_scale_bound = {self.norm_log_scale_bound} with norm = 'actnorm', whose scales come from data; give norm = 'affine', or leave it out"
-            )
-        return self
-
-
-def _halvings(height: int, width: int) -> int:
-    common = math.gcd(height, width)
-    return (common & -common).bit_length() - 1
-
-
-def _default_levels(height: int, width: int, halvings: int) -> tuple[LevelConfig, ...]:
-    levels: list[LevelConfig] = []
-    while len(levels) < halvings and (not levels or min(height, width) > _SMALLEST_SIDE):
-        height, width = height // 2, width // 2
-        position = len(levels)
-        levels.append(
-            LevelConfig(
-                couplings=2 if position == 0 else 4,
-                width=min(32 * 2**position, 128),
-                token_mixing=height * width <= _LARGEST_MIXED_GRID and position > 0,
-            )
-        )
-    return tuple(levels)

@@ -6,14 +6,12 @@ import math
 from collections.abc import Iterator
 
 from linearizer_core.bijections import (
-    ActNorm,
     AdditiveCoupling,
     AffineCoupling,
     Bijection,
     CayleyMixing,
     Chain,
     ConvConditioner,
-    ElementwiseAffine,
     FixedAffine,
     FixedOrthogonal,
     Flatten,
@@ -26,8 +24,11 @@ from linearizer_core.bijections import (
     Shape,
     SplitMerge,
     coupling_sizes,
+    mixing_seeds,
+    norm_layers,
     squeeze_levels,
 )
+from linearizer_core.bijections.affine.orthogonal import CAYLEY_LIMIT
 from linearizer_core.errors import BijectionError, ConfigError
 from linearizer_glow.config import GlowConfig
 
@@ -64,7 +65,7 @@ def glow_backbone(in_shape: Shape, config: GlowConfig, conditions: dict[str, int
 
 
 class _Builder:
-    """Emits the bricks in order, numbering the mixings so that each draws its own matrix."""
+    """Emits the bricks in order; each mixing draws its own matrix."""
 
     def __init__(self, in_shape: Shape, config: GlowConfig, conditions: dict[str, int]) -> None:
         self.in_shape = in_shape
@@ -72,7 +73,7 @@ class _Builder:
         self.conditions = conditions
         self.squeezes = squeeze_levels(in_shape, config.levels)
         self.log_scale_bound = config.log_scale_bound or config.log_scale_budget / (config.steps * max(self.squeezes, 1))
-        self.mixings = 0
+        self.seeds = mixing_seeds(config.seed)
 
     def bricks(self) -> Iterator[Bijection]:
         shape = self.in_shape
@@ -97,7 +98,7 @@ class _Builder:
         if len(shape) == 3:
             yield Flatten(shape)
         if self.config.final_mixing:
-            yield FixedOrthogonal((math.prod(shape),), seed=self._next_seed())
+            yield FixedOrthogonal((math.prod(shape),), seed=next(self.seeds))
 
     def _coarser(self, shape: Shape, squeezes: int) -> Iterator[Bijection]:
         if not self.config.split:
@@ -108,10 +109,7 @@ class _Builder:
         yield SplitMerge(Chain(*self._level((stays, *shape[1:]), squeezes)), Identity((shape[0] - stays, *shape[1:])))
 
     def _step(self, shape: Shape, number: int) -> Iterator[Bijection]:
-        if self.config.norm == "actnorm":
-            yield ActNorm(shape)
-        elif self.config.norm == "affine":
-            yield ElementwiseAffine(shape, channelwise=len(shape) == 3, log_scale_bound=self.config.norm_log_scale_bound)
+        yield from norm_layers(shape, norm=self.config.norm, log_scale_bound=self.config.norm_log_scale_bound)
         if shape[0] > 1:
             yield self._mixing(shape)
             yield self._coupling(shape, "halves", flip=False)
@@ -119,16 +117,12 @@ class _Builder:
             yield self._coupling(shape, "checkerboard", flip=number % 2 == 1)
 
     def _mixing(self, shape: Shape) -> Bijection:
+        name = self.config.mixing or ("cayley" if shape[0] <= CAYLEY_LIMIT else "fixed")
         try:
-            mixing: Bijection = _MIXINGS[self.config.mixing](shape, seed=self._next_seed())
+            mixing: Bijection = _MIXINGS[name](shape, seed=next(self.seeds))
         except BijectionError as error:
-            raise ConfigError(f"mixing = {self.config.mixing!r}: {error}, that is mixing = 'fixed'") from error
+            raise ConfigError(f"mixing = {name!r}: {error}, that is mixing = 'fixed'") from error
         return mixing
-
-    def _next_seed(self) -> int:
-        # Seeds are apart by a prime, so that configurations with neighbouring seeds share no matrix.
-        self.mixings += 1
-        return self.config.seed * 7919 + self.mixings - 1
 
     def _coupling(self, shape: Shape, mask: MaskName, *, flip: bool) -> Bijection:
         kept, changed = coupling_sizes(shape[0], flip=flip, mask=mask)

@@ -6,6 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from linearizer_core.backbone_options import NormName, check_norm_bound
 from linearizer_core.config import NormalizeConfig
 
 
@@ -15,8 +16,8 @@ class GlowConfig(BaseModel):
     The number of couplings is ``steps`` times the number of levels, which is one where nothing is squeezed.
 
     Example:
-        >>> GlowConfig(levels=2, steps=8).mixing
-        'cayley'
+        >>> GlowConfig(levels=2, steps=8).norm
+        'actnorm'
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -31,8 +32,10 @@ class GlowConfig(BaseModel):
     width: int = Field(64, ge=1, description="hidden channels (vectors: hidden size) of the conditioners")
     depth: int = Field(1, ge=0, description="residual blocks of the conditioners")
     lipschitz: float | None = Field(None, gt=0, description="bound on the Lipschitz constant of every conditioner; none for no bound")
-    mixing: Literal["cayley", "plu", "fixed"] = Field("cayley", description="learned orthogonal; learned by triangular factors; random orthogonal")
-    norm: Literal["actnorm", "affine", "none"] = Field("actnorm", description="scale and shift set from the first batch, the same set to 1 and 0, or none")
+    mixing: Literal["cayley", "plu", "fixed"] | None = Field(
+        None, description="learned orthogonal; learned by triangular factors; random orthogonal. If not given: cayley up to 2,048 channels, else fixed"
+    )
+    norm: NormName = Field("actnorm", description="learned scale and shift, the same set from the first batch, or none")
     norm_log_scale_bound: float | None = Field(None, gt=0, description="bound on every log-scale of norm = affine; none for no bound")
     final_mixing: bool = Field(True, description="mix all coordinates of the coarsest level at the end; of no use where a Gaussian follows")
     normalize: NormalizeConfig | None = Field(None, description="normalisation of pixels, as the first brick")
@@ -40,8 +43,5 @@ class GlowConfig(BaseModel):
 
     @model_validator(mode="after")
     def _norm_can_be_bounded(self) -> Self:
-        if self.norm == "actnorm" and self.norm_log_scale_bound is not None:
-            raise ValueError(
-                f"norm_log_scale_bound = {self.norm_log_scale_bound} with norm = 'actnorm', whose scales come from data; give norm = 'affine', or leave it out"
-            )
+        check_norm_bound(self.norm, self.norm_log_scale_bound)
         return self

@@ -12,11 +12,11 @@ Glow: steps of normalisation, invertible 1x1 mixing and coupling, at several res
 all parts merge into one flat latent, coarsest level first, so that a core that keeps leading coordinates keeps the coarse content. Use it for likelihoods
 on images, and where a multi-scale latent helps. On vectors it is a single level with dense conditioners.
 
-It is a bijection for all weights: the scales of all couplings share one budget (`log_scale_budget`), and the mixing is orthogonal (`cayley`, `fixed`) or
-has a bounded determinant and is inverted by triangular solves (`plu`). It does not bound the gain: shifts, the scales of the normalisation and the
-triangular factors of `plu` are free, so that far from the data, or after long training, float32 may lose digits. With `coupling = "additive"`, `norm =
-"none"`, `lipschitz` and an orthogonal mixing the gain is bounded everywhere. Normalisations are set from the first training batch; before it, every call
-raises."""
+It is a bijection for all weights: the scales of all couplings share one budget (`log_scale_budget`), and the mixing is orthogonal (`cayley`, learned, the
+default up to 2,048 channels; `fixed`, the default above) or has a bounded determinant and is inverted by triangular solves (`plu`). By default the gain is not
+bounded: shifts, the scales of the normalisation and the triangular factors of `plu` are free, so that far from the data, or after long training, float32 may
+lose digits. With `lipschitz`, an orthogonal mixing, and `norm = "none"` or `norm = "affine"` with `norm_log_scale_bound`, the gain of `coupling = "additive"`
+is bounded everywhere, that of affine couplings on bounded inputs. ActNorm is set from the first training batch; before it, every call raises."""
 
 
 @hookimpl

@@ -50,7 +50,7 @@ class BoundedResidual(nn.Module):
         first, *inner, last = self.layers
         h: Tensor = first(x)
         if self.embedding is not None:
-            h = h + self.embedding(condition, len(x)).to(h.dtype).reshape(len(x), -1, *[1] * (h.ndim - 2))
+            h = self.embedding.added_to(h, condition)
         for layer in inner:
             h = layer(self.activation(h))
         output: Tensor = last(self.activation(h))

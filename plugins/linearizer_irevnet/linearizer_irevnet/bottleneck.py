@@ -72,7 +72,7 @@ class BottleneckConditioner(nn.Module):
     def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         h: Tensor = self.reduce(functional.silu(self.norms[0](x)))  # (B, width, H, W)
         if self.embedding is not None:
-            h = h + self.embedding(condition, len(x)).to(h.dtype)[:, :, None, None]
+            h = self.embedding.added_to(h, condition)
         h = self.middle(functional.silu(self.norms[1](h)))
         output: Tensor = self.expand(functional.silu(self.norms[2](h)))
         return output

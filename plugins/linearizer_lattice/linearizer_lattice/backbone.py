@@ -18,7 +18,7 @@ from linearizer_core.bijections import (
     PixelSqueeze,
     Shape,
     coupling_sizes,
-    squeeze_levels,
+    mixing_seeds,
 )
 from linearizer_core.errors import ConfigError
 from linearizer_lattice.config import DenseConfig, LatticeConfig, LevelConfig
@@ -47,7 +47,7 @@ def lattice_backbone(in_shape: Shape, config: LatticeConfig, conditions: dict[st
     Raises:
         ConfigError: when levels do not fit the shape, numbers could leave the range of the lattice, or sums that of exact arithmetic.
         BijectionError: when couplings are asked for on a single coordinate.
-        LatticeError: in the call, for data or latents out of range, or (with ``off_grid = "error"``) off the lattice.
+        LatticeError: in the call, for data or latents out of range, or (with ``off_grid = "error"``) off the lattice, and for results that are not finite.
 
     Example:
         >>> g = lattice_backbone((1, 8, 8), LatticeConfig())
@@ -59,15 +59,14 @@ def lattice_backbone(in_shape: Shape, config: LatticeConfig, conditions: dict[st
 
 
 class _Builder:
-    """Emits the bricks in order, numbering the permutations so that each draws its own order."""
+    """Emits the bricks in order; each permutation draws its own order."""
 
     def __init__(self, config: LatticeConfig, in_shape: Shape, conditions: dict[str, int]) -> None:
         self.config = config
         self.in_shape = in_shape
         self.conditions = conditions
-        self.permutations = 0
-        count = squeeze_levels(in_shape, None if config.levels is None else len(config.levels))
-        self.levels = [config.level(position, self._grid(position)) for position in range(count)]
+        self.seeds = mixing_seeds(config.seed)
+        self.levels = config.levels_for(in_shape)
         self.dense = config.dense_for(in_shape)
         self.lattice = self._lattice_with_room()
         exact = config.exact
@@ -76,9 +75,6 @@ class _Builder:
             if config.arithmetic == "exact"
             else None
         )
-
-    def _grid(self, position: int) -> tuple[int, int]:
-        return self.in_shape[1] >> position + 1, self.in_shape[2] >> position + 1
 
     def _lattice_with_room(self) -> Lattice:
         """The lattice, whose numbers may enter as long as no coupling can move them out of range.
@@ -116,9 +112,7 @@ class _Builder:
     def _couplings(self, shape: Shape, options: LevelConfig | DenseConfig) -> Iterator[Bijection]:
         for number in range(options.couplings):
             if number % 2 == 0:
-                # Seeds are apart by a prime, so that configurations with neighbouring seeds share no permutation.
-                yield Permutation(shape, seed=self.config.seed * 7919 + self.permutations)
-                self.permutations += 1
+                yield Permutation(shape, seed=next(self.seeds))
             yield self._coupling(shape, options, flip=number % 2 == 1)
 
     def _coupling(self, shape: Shape, options: LevelConfig | DenseConfig, *, flip: bool) -> LatticeCoupling:

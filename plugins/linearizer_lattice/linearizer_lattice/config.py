@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-_LARGEST_DENSE_DIM = 4096
-_LARGEST_MIXED_GRID = 64
+from linearizer_core.backbone_options import default_dense, default_levels, squeeze_levels
 
 
 class LevelConfig(BaseModel):
@@ -90,19 +88,17 @@ class LatticeConfig(BaseModel):
         """What the data are taken for."""
         return self.input or ("pixels" if len(in_shape) == 3 else "grid")
 
-    def level(self, position: int, grid: tuple[int, int]) -> LevelConfig:
-        """The level at ``position``, whose couplings see images of size ``grid``: the one given, else one that suits the size."""
-        if self.levels is not None:
-            return self.levels[position]
-        return LevelConfig(
-            couplings=2 if position == 0 else 4,
-            width=min(32 * 2**position, 128),
-            token_mixing=math.prod(grid) <= _LARGEST_MIXED_GRID and position > 0,
-        )
+    def levels_for(self, in_shape: tuple[int, ...]) -> tuple[LevelConfig, ...]:
+        """The levels for a shape: those given, else halvings until a side is at most 8 or odd.
+
+        Raises:
+            ConfigError: when the shape cannot be halved as often as there are levels.
+        """
+        if self.levels is None:
+            return tuple(LevelConfig(**sizes) for sizes in default_levels(in_shape))
+        squeeze_levels(in_shape, len(self.levels))  # refuses more than the shape allows
+        return self.levels
 
     def dense_for(self, in_shape: tuple[int, ...]) -> DenseConfig:
         """The dense couplings for a shape: those given, else eight up to 4,096 dimensions and none above, where they would outweigh all else."""
-        if self.dense is not None:
-            return self.dense
-        dim = math.prod(in_shape)
-        return DenseConfig(couplings=8 if 1 < dim <= _LARGEST_DENSE_DIM else 0, width=512 if dim >= 128 else 128)
+        return DenseConfig(**default_dense(in_shape)) if self.dense is None else self.dense

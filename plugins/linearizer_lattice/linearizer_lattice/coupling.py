@@ -22,7 +22,7 @@ class LatticeCoupling(Coupling):
 
     For every x on the lattice, within its range, :math:`g^{-1}(g(x))` and :math:`g(g^{-1}(x))` have the bits of x, as long as the conditioner gives the
     same bits for the same kept part: it is called on a fresh contiguous copy of it in both directions. Off the lattice the map is ordinary arithmetic;
-    the entry and the exit of a backbone put data and latents on it.
+    the entry and the exit of a backbone put data and latents on it. An infinite shift is clamped as any other; NaN passes through, and they refuse it.
 
     Gradients are those of the shift without its rounding (straight-through, arXiv 1308.3432), forward and inverse: an estimate, since the true derivative of
     a rounded number is zero. The log-determinant is 0.

@@ -48,6 +48,7 @@ class LatticeEntry(TractableBijection, ABC):
 
     def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         self.check_latent(z)
+        self.lattice.require_finite(z, what="the data that the inverse gives")
         with full_precision(z):
             return self._value(z), -self._logdet(z)
 
@@ -74,6 +75,7 @@ class PixelEntry(LatticeEntry):
     Raises:
         ConfigError: when s is not a power of two, or the step too coarse for 8 bits.
         LatticeError: in the call, for a number beyond the range, for any off the lattice with ``off_grid = "error"``, and for bfloat16 or float16 data.
+            In the inverse, for numbers that are not finite.
 
     Example:
         >>> import torch
@@ -112,6 +114,7 @@ class GridEntry(LatticeEntry):
     Raises:
         ConfigError: when s is not a power of two.
         LatticeError: in the call, for a number beyond the range, for any off the lattice with ``off_grid = "error"``, and for bfloat16 or float16 data.
+            In the inverse, for numbers that are not finite.
 
     Example:
         >>> import torch
@@ -135,13 +138,16 @@ class GridEntry(LatticeEntry):
 class LatticeExit(TractableBijection):
     """The identity on the lattice; on the way back, latents are rounded to it (with the gradient of the identity) and checked, as data are by an entry.
 
+    Forward there is one thing to check. Sums of admitted points and clamped shifts lie on the lattice and within its limit by construction, unless a
+    conditioner gave NaN.
+
     Arguments:
         in_shape: shape of one example.
         lattice: what latents are rounded to.
         off_grid: round what lies between points, or refuse it.
 
     Raises:
-        LatticeError: in the inverse, as for data.
+        LatticeError: forward, for what is not finite; in the inverse, as for data.
 
     Example:
         >>> import torch
@@ -158,6 +164,7 @@ class LatticeExit(TractableBijection):
 
     def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         self.check_input(x)
+        self.lattice.require_finite(x, what="the latent that the network gives")
         return x, x.new_zeros(len(x))
 
     def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:

@@ -88,6 +88,20 @@ class Lattice:
             )
         raise LatticeError(f"{found}, between points of step {self.step:g}; round it to the grid of the data, or set off_grid = 'snap'")
 
+    def require_finite(self, points: Tensor, *, what: str) -> None:
+        """Raise unless all ``points``, which a network made of admitted ones, are finite. One look at the values; a compiled graph does not look.
+
+        Raises:
+            LatticeError: says how many are not, what the likely cause is, and how to find it.
+        """
+        if torch.compiler.is_compiling() or bool(points.isfinite().all()):
+            return
+        raise LatticeError(
+            f"{int((~points.isfinite()).sum())} of {points.numel()} values of {what} are not finite, expected points of the lattice; couplings keep finite "
+            "numbers in range, so a conditioner gave NaN, most likely since training diverged: look for parameters that are not finite, go back to an "
+            "earlier checkpoint, and lower the learning rate or clip gradients"
+        )
+
     def require_dtype(self, values: Tensor, what: str) -> None:
         """Raise unless ``values`` are of a dtype that holds the lattice.
 

@@ -6,13 +6,11 @@ import math
 from collections.abc import Callable, Iterator
 
 from linearizer_core.bijections import (
-    ActNorm,
     AdditiveCoupling,
     AffineCoupling,
     Bijection,
     CayleyMixing,
     Chain,
-    ElementwiseAffine,
     FixedAffine,
     FixedOrthogonal,
     Flatten,
@@ -21,8 +19,9 @@ from linearizer_core.bijections import (
     Shape,
     TimmConditioner,
     coupling_sizes,
+    mixing_seeds,
+    norm_layers,
 )
-from linearizer_core.errors import ConfigError
 from linearizer_transformer.config import TransformerConfig
 
 _MIXINGS: dict[str, Callable[..., Bijection]] = {"fixed": FixedOrthogonal, "cayley": CayleyMixing, "permutation": Permutation}
@@ -55,18 +54,17 @@ def transformer_backbone(in_shape: Shape, config: TransformerConfig, conditions:
         >>> torch.allclose(g.inverse(g(x)), x, atol=1e-5)
         True
     """
-    if config.class_scale and not conditions:
-        raise ConfigError("class_scale = true, but this backbone has no condition; give it one, or set class_scale = false")
     return Chain(*_Builder(config, dict(conditions or {})).bricks(tuple(in_shape)))
 
 
 class _Builder:
-    """Emits the bricks in order, numbering the mixings so that each draws its own matrix."""
+    """Emits the bricks in order; each mixing draws its own matrix."""
 
     def __init__(self, config: TransformerConfig, conditions: dict[str, int]) -> None:
         self.config = config
         self.conditions = conditions
-        self.mixings = 0
+        self.seeds = mixing_seeds(config.seed)
+        next(self.seeds)  # saved models begin with the second seed
 
     def bricks(self, shape: Shape) -> Iterator[Bijection]:
         patch = self.config.patch_for(shape)
@@ -82,26 +80,16 @@ class _Builder:
         shape = squeeze.out_shape
         for number in range(self.config.couplings):
             if number % 2 == 0:
-                yield _MIXINGS[self.config.mixing](shape, seed=self._seed())
+                yield _MIXINGS[self.config.mixing](shape, seed=next(self.seeds))
             yield self._coupling(shape, flip=number % 2 == 1)
-        if self.config.norm == "actnorm":
-            yield ActNorm(shape)
-        elif self.config.norm == "affine" and not self.config.class_scale:
-            yield ElementwiseAffine(shape, channelwise=True, log_scale_bound=self.config.norm_log_scale_bound)
-        if self.config.class_scale:
-            for category in self.conditions.items():
-                yield ElementwiseAffine(shape, channelwise=True, categories=category, log_scale_bound=self.config.norm_log_scale_bound)
+        config = self.config
+        yield from norm_layers(shape, norm=config.norm, conditions=self.conditions, class_scale=config.class_scale, log_scale_bound=config.norm_log_scale_bound)
         flatten = Flatten(shape)
         yield flatten
         if self.config.final_mixing:
             # A Cayley matrix of the whole latent would cost more than all couplings.
             mixing = "permutation" if self.config.mixing == "permutation" else "fixed"
-            yield _MIXINGS[mixing](flatten.out_shape, seed=self._seed())
-
-    def _seed(self) -> int:
-        # Seeds are apart by a prime, so that configurations with neighbouring seeds share no matrix.
-        self.mixings += 1
-        return self.config.seed * 7919 + self.mixings
+            yield _MIXINGS[mixing](flatten.out_shape, seed=next(self.seeds))
 
     def _coupling(self, shape: Shape, *, flip: bool) -> Bijection:
         kept, changed = coupling_sizes(shape[0], flip=flip)

@@ -7,6 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from linearizer_core.backbone_options import NormName, check_norm_bound
 from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import ConfigError
 
@@ -33,7 +34,7 @@ class TransformerConfig(BaseModel):
     coupling: Literal["affine", "additive"] = Field("affine", description="additive couplings invert more accurately and keep volume")
     log_scale_budget: float = Field(2.0, gt=0, description="sum over the affine couplings of a in log_s = a tanh(h / a), shared equally")
     mixing: Literal["fixed", "cayley", "permutation"] = Field("fixed", description="of channels: random orthogonal, learned orthogonal, or random order")
-    norm: Literal["affine", "actnorm", "none"] = Field(
+    norm: NormName = Field(
         "affine", description="after the last coupling, a scale and shift of each channel: learned, the same set from the first batch, or none"
     )
     norm_log_scale_bound: float | None = Field(None, gt=0, description="bound on every log-scale of norm = affine and class_scale; none for no bound")
@@ -50,10 +51,7 @@ class TransformerConfig(BaseModel):
 
     @model_validator(mode="after")
     def _norm_can_be_bounded(self) -> Self:
-        if self.norm == "actnorm" and not self.class_scale and self.norm_log_scale_bound is not None:
-            raise ValueError(
-                f"norm_log_scale_bound = {self.norm_log_scale_bound} with norm = 'actnorm', whose scales come from data; give norm = 'affine', or leave it out"
-            )
+        check_norm_bound(self.norm, self.norm_log_scale_bound, class_scale=self.class_scale)
         return self
 
     def patch_for(self, in_shape: tuple[int, ...]) -> tuple[int, int]:

@@ -14,8 +14,8 @@ cheaper. Vectors are cut into tokens of equal size. It needs timm (`pip install 
 
 It is a bijection for all weights, with an analytic inverse and a log-determinant. By construction, the scales of all couplings together stay within
 exp(+-`log_scale_budget`), and shifts and scales are bounded and Lipschitz on all inputs, since attention reads normalised tokens only and normalisations cannot
-amplify without limit. The size of these bounds depends on the weights: that round trips are accurate far from the data is measured, not proven. It is not exact
-to the bit; the backbone `lattice` is."""
+amplify without limit. The size of these bounds depends on the weights: that round trips are accurate far from the data is measured, not proven. The scale of
+the last normalisation is free, unless `norm_log_scale_bound` bounds it. It is not exact to the bit; the backbone `lattice` is."""
 
 
 @hookimpl

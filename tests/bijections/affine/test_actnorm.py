@@ -62,6 +62,28 @@ def test_constant_channels_and_single_examples_are_only_centred() -> None:
     assert torch.equal(ActNorm((2,))(torch.tensor([[7.0, 1.0]])), torch.zeros(1, 2))
 
 
+@pytest.mark.parametrize("batch", [torch.zeros(0, 2, 3), torch.tensor([[1.0, 2.0], [3.0, torch.nan]]), torch.tensor([[1.0, torch.inf]])])
+def test_no_initialisation_without_finite_examples(batch: torch.Tensor) -> None:
+    norm = ActNorm(tuple(batch.shape[1:]))
+    with pytest.raises(NotInitializedError, match=r"cannot be set from \d values a channel with sums .* once in training mode on such a batch"):
+        norm(batch)
+    assert not norm.initialized
+    assert not any(parameter.any() for parameter in norm.parameters())
+    x = torch.randn(9, *batch.shape[1:])
+    fresh = ActNorm(tuple(batch.shape[1:]))
+    assert torch.equal(norm(x), fresh(x))  # as if nothing had been
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_an_empty_batch_passes_through_once_initialised(training: bool) -> None:
+    norm = ActNorm((3, 4, 5))
+    norm(torch.randn(6, 3, 4, 5))
+    norm.train(training)
+    for call in (norm.forward_and_logdet, norm.inverse_and_logdet):
+        z, logdet = call(torch.zeros(0, 3, 4, 5))
+        assert (z.shape, logdet.shape) == ((0, 3, 4, 5), (0,))
+
+
 def initialise_on_one_of_two(rank: int, folder: str) -> None:
     distributed.init_process_group("gloo", init_method=f"file://{folder}/rendezvous", rank=rank, world_size=2)
     norm = ActNorm((3,))
@@ -71,7 +93,14 @@ def initialise_on_one_of_two(rank: int, folder: str) -> None:
 
 
 def test_processes_agree_on_the_statistics_of_all_batches(tmp_path: Path) -> None:
-    batch = torch.randn(11, 3) * torch.tensor([1.0, 2.0, 3.0])
+    check_two_processes(tmp_path, torch.randn(11, 3) * torch.tensor([1.0, 2.0, 3.0]))
+
+
+def test_a_process_without_examples_takes_the_statistics_of_the_others(tmp_path: Path) -> None:
+    check_two_processes(tmp_path, torch.randn(1, 3))
+
+
+def check_two_processes(tmp_path: Path, batch: torch.Tensor) -> None:
     torch.save(batch, tmp_path / "batch.pt")
     multiprocessing.spawn(initialise_on_one_of_two, args=(str(tmp_path),), nprocs=2)
     alone = ActNorm((3,))

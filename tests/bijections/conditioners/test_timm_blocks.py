@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.nn import functional
 
 from linearizer_core.bijections import TimmConditioner
 from linearizer_core.condition import Condition
@@ -95,6 +96,27 @@ def test_any_grid_any_batch(block: Block, rows: int, columns: int, patch: int, b
     output = made(x)
     assert output.shape == (batch, 3, *grid)
     assert torch.allclose(made(x[:1]), output[:1], rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("patch", [1, 2])
+def test_an_empty_batch_passes_through(block: Block, patch: int) -> None:
+    made = conditioner(block, patch=patch, categories={"label": 2})
+    x = torch.zeros(0, 2, 4, 6, dtype=torch.float64, requires_grad=True)
+    output = made(x, Condition(label=torch.zeros(0, dtype=torch.int64)))
+    assert output.shape == (0, 3, 4, 6)
+    output.sum().backward()
+    assert x.grad is not None
+    assert x.grad.shape == x.shape
+
+
+@pytest.mark.parametrize("patch", [2, 3])
+def test_patches_hold_pixels_in_the_order_of_torch(block: Block, patch: int) -> None:
+    # Saved weights depend on it.
+    made = conditioner(block, grid=(6, 12), patch=patch, depth=0)
+    x = torch.randn(2, 2, 6, 12, dtype=torch.float64)
+    tokens = made.first(functional.pixel_unshuffle(x, patch).permute(0, 2, 3, 1)) + made.positions
+    expected = functional.pixel_shuffle(made.last(made.norm(tokens)).permute(0, 3, 1, 2), patch)
+    torch.testing.assert_close(made(x), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])

@@ -50,7 +50,7 @@ def dense_matrix(layer: LipschitzConv2d) -> Tensor:
 
 
 def spectral_norm(matrix: Tensor) -> float:
-    return float(torch.linalg.matrix_norm(matrix.double(), 2))
+    return float(torch.linalg.matrix_norm(matrix.detach().double(), 2))
 
 
 def with_spectrum(values: Tensor, seed: int = 0) -> Tensor:
@@ -113,6 +113,14 @@ def test_a_weight_of_zero_has_norm_zero_and_finite_gradients() -> None:
         layer(points(layer)).square().sum().backward()
         assert layer.norm(layer.weight).item() == 0
         assert bool(layer.weight.grad.isfinite().all())  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("exponent", [-30, -12, 12, 30])
+def test_the_size_of_the_weights_does_not_matter(exponent: int, dtype: torch.dtype) -> None:
+    for layer, exact in ((dense(), spectral_norm(dense(bound=1e9).weight)), (conv(), spectral_norm(dense_matrix(conv(bound=1e9))))):
+        layer.to(dtype).weight.data.mul_(10.0**exponent)
+        assert float(layer.norm(layer.weight).detach()) == pytest.approx(exact * 10.0**exponent, rel=1e-4)
 
 
 def test_gradients_flow_through_the_norm() -> None:
@@ -186,6 +194,18 @@ def average(layer: Layer) -> None:
     mean.copy_to_parameters()
 
 
+def one_entry(layer: Layer) -> None:
+    layer.weight.data.view(-1)[-1] += 1
+
+
+def idle_column(layer: Layer) -> None:
+    """A change where the old leading direction has no share."""
+    with torch.no_grad():
+        layer.weight[:, 0] = 0
+    layer(points(layer))
+    layer.weight.data[:, 0] = 5
+
+
 CHANGES = {
     "in place": lambda layer: nn.init.normal_(layer.weight),
     "optimiser": optimiser_step,
@@ -193,6 +213,11 @@ CHANGES = {
     "state dict": lambda layer: layer.load_state_dict({key: 3 - value for key, value in layer.state_dict().items()}),
     "state dict, assigned": lambda layer: layer.load_state_dict({key: 3 - value for key, value in layer.state_dict().items()}, assign=True),
     "data replaced": lambda layer: setattr(layer.weight, "data", normal(77, *layer.weight.shape)),
+    "data written": lambda layer: layer.weight.data.copy_(normal(78, *layer.weight.shape)),
+    "data written, one entry": one_entry,
+    "data written, an idle column": idle_column,
+    "data written, rows exchanged": lambda layer: layer.weight.data.copy_(layer.weight.detach().flip(0)),
+    "data initialised": lambda layer: nn.init.orthogonal_(layer.weight.data),
     "visit to float32": lambda layer: layer.float().double(),
 }
 
@@ -205,6 +230,17 @@ def test_the_norm_is_computed_anew_when_the_weight_changed(layer: Layer, change:
     after = layer(points(layer))
     assert torch.equal(after, forget(layer))
     assert not torch.equal(after, before)
+
+
+def test_weights_of_other_dtypes_have_norms_of_their_own() -> None:
+    for layer in layers():
+        exact = layer.norm(layer.weight)
+        for dtype in (torch.float32, torch.bfloat16, torch.float32):
+            layer.weight.data = layer.weight.data.to(dtype)
+            norm = layer.norm(layer.weight)
+            assert norm.dtype == torch.float32
+            assert torch.equal(norm, copy.deepcopy(layer).norm(layer.weight))
+            assert float(norm.detach()) == pytest.approx(float(exact.detach()), rel=5e-3)
 
 
 def test_the_norm_is_remembered_while_the_weight_stays(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -264,6 +300,31 @@ def test_gradients_of_parameters_by_torch_func() -> None:
         gradients = torch.func.grad(loss)({name: parameter.detach() for name, parameter in layer.named_parameters()})
         for name, parameter in layer.named_parameters():
             torch.testing.assert_close(gradients[name], parameter.grad)
+
+
+@pytest.mark.parametrize("layer", layers(), ids=lambda layer: type(layer).__name__)
+def test_norms_found_inside_a_transform_do_not_outlive_it(layer: Layer) -> None:
+    x = points(layer)
+    expected = copy.deepcopy(layer)(x)
+    inner = torch.func.jacrev(lambda u: layer(u).square())
+    torch.func.jacrev(lambda v: inner(v).sum())(x)
+    torch.func.jacrev(layer)(x)
+    assert torch.equal(layer(x), expected)
+    assert torch.equal(copy.deepcopy(layer)(x), expected)
+    assert torch.equal(torch.func.vmap(layer, in_dims=1)(x[:, None])[0], expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("strange", [float("nan"), float("inf"), float("-inf")])
+@pytest.mark.parametrize("layer", layers(), ids=lambda layer: type(layer).__name__)
+def test_weights_that_are_not_finite_give_nan_and_may_recover(layer: Layer, strange: float, dtype: torch.dtype) -> None:
+    layer.to(dtype)
+    x = points(layer).to(dtype)
+    expected, weight = layer(x), layer.weight.detach().clone()
+    layer.weight.data.view(-1)[0] = strange
+    assert bool(layer(x).isnan().any())
+    layer.weight.data.copy_(weight)
+    assert torch.equal(layer(x), expected)
 
 
 def test_layers_compile_with_a_break_at_the_norm() -> None:

@@ -168,13 +168,35 @@ class CountLooks(TorchDispatchMode):
         return func(*args, **(kwargs or {}))
 
 
-def test_one_look_at_the_values_in_each_direction() -> None:
+def test_one_look_at_what_enters_and_one_at_what_leaves() -> None:
     g, x = backbone((1, 4, 4), arithmetic="exact"), images(2, 1, 4, 4)
     z = g(x)
     for function, tensor in ((g.forward, x), (g.inverse, z)):
         with CountLooks() as counter:
             function(tensor)
-        assert counter.looks == 1
+        assert counter.looks == 2
+
+
+@pytest.mark.parametrize("position", [3, -2])
+@pytest.mark.parametrize("arithmetic", ["float", "bfloat16", "exact"])
+def test_diverged_weights_are_named_in_both_directions(arithmetic: str, position: int) -> None:
+    g, x = backbone((1, 4, 4), arithmetic=arithmetic), images(2, 1, 4, 4)
+    z, network = g(x), g[position].conditioner.network  # type: ignore[union-attr]
+    network.last.weight[0] = torch.nan
+    with pytest.raises(LatticeError, match=r"\d+ of 32 values of the latent that the network gives are not finite.*conditioner gave NaN.*lower the learning"):
+        g(x)
+    with pytest.raises(LatticeError, match=r"\d+ of 32 values of the data that the inverse gives are not finite.*conditioner gave NaN"):
+        g.inverse(z)
+
+
+def test_infinite_shifts_are_clamped_and_keep_their_bits() -> None:
+    g, x = backbone((6,)), points(4, 6)
+    before = g(x)
+    for sign, coupling in zip((1, -1), (each for each in g if isinstance(each, LatticeCoupling)), strict=False):
+        coupling.conditioner.network.last.bias.fill_(sign * torch.inf)  # type: ignore[union-attr]
+    z = g(x)
+    assert not torch.equal(z, before)
+    assert same_bits(g.inverse(z), x)
 
 
 # --- off the grid -------------------------------------------------------------------------------------

@@ -110,7 +110,17 @@ def test_gradients_and_volume_are_those_of_the_affine_map(entry: LatticeEntry) -
     assert entry.inverse_and_logdet(z)[1].item() == -logdet.item()
 
 
-def test_an_exit_rounds_and_checks_latents_alone() -> None:
+@pytest.mark.parametrize("strange", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_does_not_leave(strange: float) -> None:
+    values = torch.tensor([[0.0, strange, 1.0]])
+    with pytest.raises(LatticeError, match="1 of 3 values of the latent that the network gives are not finite"):
+        LatticeExit((3,), LATTICE)(values)
+    for entry in (PixelEntry((3,), LATTICE), GridEntry((3,), LATTICE)):
+        with pytest.raises(LatticeError, match="1 of 3 values of the data that the inverse gives are not finite"):
+            entry.inverse(values)
+
+
+def test_an_exit_rounds_and_checks_the_range_of_latents_alone() -> None:
     exit_ = LatticeExit((2,), LATTICE.within(2.0))
     off = torch.tensor([[0.3, 100.0]])
     assert same_bits(exit_(off), off)
