@@ -86,7 +86,7 @@ class OperatorNorm(nn.Module):
         with torch.inference_mode(False):
             left, right = self._leading(weight)
             rows = _rows(weight)
-            probe = torch.arange(rows.shape[1], dtype=rows.dtype, device=rows.device).cos()
+            probe = torch.arange(rows.shape[-1], dtype=rows.dtype, device=rows.device).cos()
             self._found = None if _is_transformed(left) else _LeadingPair(left, right, probe, rows @ probe)
         return left, right
 
@@ -280,7 +280,7 @@ def _rescaled(weight: Tensor, norm: OperatorNorm, lipschitz: float) -> Tensor:
 
 def _rows(weight: Tensor) -> Tensor:
     """The weight as a matrix, without its graph, in the precision in which it is measured."""
-    return torch.atleast_2d(weight.detach()).flatten(1).to(torch.promote_types(weight.dtype, torch.float32))
+    return weight.detach().reshape(*weight.shape[:1], -1).to(torch.promote_types(weight.dtype, torch.float32))
 
 
 def _is_transformed(tensor: Tensor) -> bool:

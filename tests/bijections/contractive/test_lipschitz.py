@@ -144,7 +144,8 @@ def test_weights_that_come_to_lie_where_others_lay_have_norms_of_their_own() -> 
 
 def test_a_norm_of_any_linear_map() -> None:
     norm = OperatorNorm((3,), lambda weight, v: weight * v, lambda weight, u: weight * u)
-    assert float(norm(torch.tensor([1.0, -5.0, 2.0]))) == pytest.approx(5)
+    for weight, expected in (([1.0, -5.0, 2.0], 5), ([1.0, 2.0, -5.5], 5.5), (-3.0, 3), (4.0, 4)):
+        assert float(norm(torch.tensor(weight))) == pytest.approx(expected)
 
 
 # --- the layers ---------------------------------------------------------------------------------------
