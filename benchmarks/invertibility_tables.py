@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from benchmarks.published_backbone import LEARNING_RATE
+
 FAMILIES = ("data", "gaussian", "uniform", "saturated", "constant", "adversarial")
 STATES = ("trained", "unit gain", "initialised")
 PRECISIONS = ("fp32", "bf16 conditioners", "fp64")
@@ -51,7 +53,8 @@ def source(results: list[Cell]) -> str:
     settings = results[0]["settings"]
     return (
         f"Families: {settings['examples']} test images, {settings['far_off']} each of Gaussian noise, uniform noise, saturated and constant images, and "
-        f"{settings['searched']} searched for by gradient ascent. Trained: {settings['steps']} steps of {settings['batch_size']} on {settings['data']}; "
+        f"{settings['searched']} searched for by gradient ascent. Trained: {settings['steps']} steps of {settings['batch_size']} on {settings['data']}, "
+        f"AdamW at 1e-3 (the published design at its own {LEARNING_RATE:g}: at 1e-3 it diverges); "
         f"unit gain: random weights, conditioners of median gain 1. Iterative inverses: a fifth of all these counts. "
         f"Lattice: inputs on its lattice. Seed {settings['seed']}, {os.cpu_count()} CPU cores, torch {torch.__version__}. "
         f"Command: `python -m benchmarks.invertibility{' DIR' if settings['data'] == 'mnist' else ''}`."

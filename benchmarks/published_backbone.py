@@ -17,6 +17,8 @@ from linearizer_core.bijections.couplings.coupling import Coupling
 from linearizer_core.condition import Condition
 
 LOG_SCALE_LIMIT = 5.0
+LEARNING_RATE = 1e-4
+"""As published; at 1e-3 the design diverges."""
 
 
 class FreeConvolution(TractableBijection):
