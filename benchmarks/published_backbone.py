@@ -12,8 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from linearizer_core.bijections import ActNorm, Bijection, Chain, Flatten, PixelSqueeze, TractableBijection, full_precision
-from linearizer_core.bijections.couplings.coupling import Coupling
+from linearizer_core.bijections import ActNorm, Bijection, Chain, Coupling, Flatten, PixelSqueeze, TractableBijection, full_precision
 from linearizer_core.condition import Condition
 
 LOG_SCALE_LIMIT = 5.0

@@ -10,6 +10,9 @@ from linearizer_core.errors import ConfigError
 NormName = Literal["affine", "actnorm", "none"]
 """What normalises the stream: a learned scale and shift, the same set from the first batch, or nothing."""
 
+LARGEST_LOG_SCALE = 80.0
+"""Largest bound on the log-scales of couplings that an option may give: e^80 and e^-80 are still numbers in float32."""
+
 _SMALLEST_SIDE = 8
 _LARGEST_MIXED_GRID = 64
 _LARGEST_DENSE_DIM = 4096
@@ -109,7 +112,7 @@ def check_norm_bound(norm: NormName, log_scale_bound: float | None, *, class_sca
         class_scale: whether there are scales per category.
 
     Raises:
-        ConfigError: for a bound with ``norm = "actnorm"`` alone, whose scales come from data.
+        ConfigError: for a bound with ``norm = "actnorm"``, whose scales come from data, or where there is no scale at all.
 
     Example:
         >>> check_norm_bound("affine", 0.1)
@@ -117,5 +120,9 @@ def check_norm_bound(norm: NormName, log_scale_bound: float | None, *, class_sca
         Traceback (most recent call last):
         linearizer_core.errors.ConfigError: norm_log_scale_bound = 0.1 with norm = 'actnorm', whose scales come from data; give norm = 'affine', or leave it out
     """
-    if norm == "actnorm" and not class_scale and log_scale_bound is not None:
+    if log_scale_bound is None:
+        return
+    if norm == "actnorm":
         raise ConfigError(f"norm_log_scale_bound = {log_scale_bound} with norm = 'actnorm', whose scales come from data; give norm = 'affine', or leave it out")
+    if norm == "none" and not class_scale:
+        raise ConfigError(f"norm_log_scale_bound = {log_scale_bound} with norm = 'none', which has no scales to bound; give norm = 'affine', or leave it out")

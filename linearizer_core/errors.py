@@ -65,7 +65,7 @@ class InputDtypeError(BijectionError, ValueError):
 
 
 class NotInitializedError(BijectionError):
-    """The inverse of a data-dependent layer before its first forward pass."""
+    """A data-dependent layer that is used before its first batch, or whose first batch is empty or holds NaN or infinities."""
 
 
 class LogDetUnavailableError(BijectionError):

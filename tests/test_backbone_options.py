@@ -4,11 +4,12 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from linearizer_core import bijections
-from linearizer_core.backbone_options import check_norm_bound, default_dense, default_levels, halvings, squeeze_levels
+from linearizer_core.backbone_options import LARGEST_LOG_SCALE, check_norm_bound, default_dense, default_levels, halvings, squeeze_levels
 from linearizer_core.errors import ConfigError
 
 
@@ -56,14 +57,24 @@ def test_dense_couplings_where_they_do_not_outweigh_all_else(shape: tuple[int, .
 
 
 def test_a_bound_that_nothing_keeps_is_refused() -> None:
-    for norm in ("affine", "none"):
-        check_norm_bound(norm, 0.1)
+    check_norm_bound("affine", 0.1)
+    check_norm_bound("none", 0.1, class_scale=True)
     check_norm_bound("actnorm", None)
-    check_norm_bound("actnorm", 0.1, class_scale=True)
+    check_norm_bound("none", None)
+    for class_scale in (False, True):
+        with pytest.raises(
+            ConfigError, match=r"norm_log_scale_bound = 0\.1 with norm = 'actnorm', whose scales come from data; give norm = 'affine', or leave it out"
+        ):
+            check_norm_bound("actnorm", 0.1, class_scale=class_scale)
     with pytest.raises(
-        ConfigError, match=r"norm_log_scale_bound = 0\.1 with norm = 'actnorm', whose scales come from data; give norm = 'affine', or leave it out"
+        ConfigError, match=r"norm_log_scale_bound = 0\.1 with norm = 'none', which has no scales to bound; give norm = 'affine', or leave it out"
     ):
-        check_norm_bound("actnorm", 0.1)
+        check_norm_bound("none", 0.1)
+
+
+def test_the_largest_scale_and_its_inverse_are_numbers_in_float32() -> None:
+    scale = torch.tensor([LARGEST_LOG_SCALE, -LARGEST_LOG_SCALE]).exp()
+    assert bool((scale.isfinite() & (scale >= torch.finfo(torch.float32).tiny)).all())
 
 
 def test_configurations_may_use_it_without_torch() -> None:

@@ -99,6 +99,14 @@ def test_describe_shows_the_options(run: Run) -> None:
     assert rows["root"].split() == ["root", "str", "required"]
 
 
+def test_describe_wraps_each_paragraph_of_the_details(run: Run, plugin_site) -> None:
+    spec = "BackboneSpec('told', target='fake_builtin:Thing', config='fake_config:NetConfig', summary='one', details='word ' * 30 + '\\n\\nThe\\nend.\\n')"
+    hooks = "from linearizer_core.hookspecs import hookimpl\nfrom linearizer_core.specs import BackboneSpec\n"
+    plugin_site.install("teller", f"{hooks}@hookimpl\ndef linearizer_backbones():\n    return [{spec}]\n")
+    shown = run("describe", "told").stdout
+    assert f"\n\n{' '.join(['word'] * 20)}\n{' '.join(['word'] * 10)}\n\nThe end.\n\n" in shown
+
+
 def test_describe_shows_every_kind_of_a_name(run: Run) -> None:
     both = json.loads(run("describe", "twin", "--json").stdout)
     assert [(entry["kind"], entry["plugin"]) for entry in both] == [("backbone", "acme"), ("operator", "other")]

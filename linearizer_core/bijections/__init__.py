@@ -14,13 +14,14 @@ Training in little memory
 Residual blocks with an iterative inverse
     `ContractiveResidual`, with `inverse_with_report` and `FixedPointReport`
 Layers of bounded norm
-    `LipschitzLinear`, `LipschitzConv2d`, `OperatorNorm`
+    `LipschitzLinear`, `LipschitzConv2d`, `OperatorNorm`, `SILU_LIPSCHITZ`
 Fixed bricks
-    `FixedAffine`, `FixedOrthogonal`, `Permutation`, `HaarSqueeze`, `PixelSqueeze`, `PatchSqueeze`, `Flatten`, `Whiten`
+    `FixedAffine`, `FixedOrthogonal`, `Permutation`, `HaarSqueeze`, `PixelSqueeze`, `PatchSqueeze`, `Flatten`, `Whiten`;
+    `Float64Constants` for your own
 Not onto
     `ZeroPadding`
 For backbones
-    `squeeze_levels`, `norm_layers`, `mixing_seeds`
+    `squeeze_levels`, `squeezed_shape`, `norm_layers`, `mixing_seeds`, `CAYLEY_LIMIT`, `adopt_weakest`
 """
 
 from linearizer_core.backbone_options import squeeze_levels
@@ -28,12 +29,13 @@ from linearizer_core.bijections.affine.actnorm import ActNorm
 from linearizer_core.bijections.affine.elementwise import ElementwiseAffine, FixedAffine
 from linearizer_core.bijections.affine.float64 import Float64Constants
 from linearizer_core.bijections.affine.norms import norm_layers
-from linearizer_core.bijections.affine.orthogonal import CayleyMixing, FixedOrthogonal
+from linearizer_core.bijections.affine.orthogonal import CAYLEY_LIMIT, CayleyMixing, FixedOrthogonal
 from linearizer_core.bijections.affine.permutation import Permutation
 from linearizer_core.bijections.affine.plu import PLUMixing
 from linearizer_core.bijections.affine.seeds import mixing_seeds
 from linearizer_core.bijections.affine.whiten import Whiten
 from linearizer_core.bijections.base import Bijection, InverseGrad, InverseKind, Shape, TractableBijection, full_precision
+from linearizer_core.bijections.capabilities import adopt_weakest
 from linearizer_core.bijections.chain import Chain
 from linearizer_core.bijections.conditioners import (
     ConditionEmbedding,
@@ -44,7 +46,7 @@ from linearizer_core.bijections.conditioners import (
     UNetConditioner,
 )
 from linearizer_core.bijections.contractive.fixed_point import FixedPointReport, inverse_with_report
-from linearizer_core.bijections.contractive.lipschitz import LipschitzConv2d, LipschitzLinear, OperatorNorm
+from linearizer_core.bijections.contractive.lipschitz import SILU_LIPSCHITZ, LipschitzConv2d, LipschitzLinear, OperatorNorm
 from linearizer_core.bijections.contractive.residual import ContractiveResidual
 from linearizer_core.bijections.couplings.coupling import AdditiveCoupling, AffineCoupling, Coupling
 from linearizer_core.bijections.couplings.masks import MaskName, coupling_sizes
@@ -61,6 +63,8 @@ from linearizer_core.bijections.shapes.squeeze import HaarSqueeze, PixelSqueeze,
 from linearizer_core.bijections.split_merge import SplitMerge
 
 __all__ = [
+    "CAYLEY_LIMIT",
+    "SILU_LIPSCHITZ",
     "ActNorm",
     "AdditiveCoupling",
     "AffineCoupling",
@@ -103,6 +107,7 @@ __all__ = [
     "UNetConditioner",
     "Whiten",
     "ZeroPadding",
+    "adopt_weakest",
     "coupling_sizes",
     "full_precision",
     "inverse_with_report",

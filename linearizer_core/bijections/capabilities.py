@@ -12,7 +12,19 @@ _GRADIENTS: tuple[InverseGrad, ...] = ("exact", "implicit", "none")
 
 
 def adopt_weakest(whole: Bijection, parts: Sequence[Bijection]) -> None:
-    """Give ``whole`` the capabilities that all of ``parts`` have."""
+    """Give ``whole`` the capabilities that all of ``parts`` have, in the constructor of a bijection made of others.
+
+    Arguments:
+        whole: its ``inverse_kind``, ``inverse_grad``, ``has_logdet``, ``bit_exact`` and ``surjective`` are set.
+        parts: at least one bijection.
+
+    Example:
+        >>> from linearizer_core.bijections import FixedOrthogonal, Identity, ZeroPadding
+        >>> whole = Identity((4,))
+        >>> adopt_weakest(whole, [FixedOrthogonal((3,), seed=0), ZeroPadding((3,), channels=1)])
+        >>> whole.surjective
+        False
+    """
     whole.inverse_kind = max((part.inverse_kind for part in parts), key=_KINDS.index)
     whole.inverse_grad = max((part.inverse_grad for part in parts), key=_GRADIENTS.index)
     whole.has_logdet = all(part.has_logdet for part in parts)

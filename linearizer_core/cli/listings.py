@@ -76,7 +76,7 @@ def show_description(
         width = max(map(len, entry))
         typer.echo("\n".join(f"{key:<{width}}  {value}" for key, value in entry.items() if value))
         if details:
-            typer.echo("\n" + textwrap.fill(details, width=100))
+            typer.echo("\n" + "\n\n".join(textwrap.fill(paragraph, width=100) for paragraph in details.split("\n\n")))
         if fields is not None:
             typer.echo()
             print_table(["option", "type", "default", "description"], [_option_cells(row) for row in fields])

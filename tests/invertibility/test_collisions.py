@@ -47,6 +47,17 @@ def test_latents_that_rounding_cannot_tell_apart_count_without_being_identical()
     assert collisions(FixedAffine((2,), shift=(0.0, 2.0**10), scale=1.0), x).count == 0
 
 
+def test_neighbours_are_one_grey_level_off() -> None:
+    class Listening(Ignorant):
+        def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+            heard.append(x)
+            return super().forward_and_logdet(x, condition)
+
+    heard: list[Tensor] = []
+    collisions(Listening((2,)), torch.tensor([[0.0, 0.5], [2.0, 1.0]]))
+    assert torch.equal((heard[1] - heard[0]).abs(), torch.full((2, 2), 2 / 256))
+
+
 def test_equal_inputs_are_no_pair() -> None:
     found = collisions(Identity((2,)), torch.ones(4, 2))
     assert (found.pairs, found.count) == (4, 0)  # the neighbours

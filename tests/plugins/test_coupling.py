@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor
 
+from linearizer_core.backbone_options import LARGEST_LOG_SCALE
 from linearizer_core.bijections import (
     ActNorm,
     AdditiveCoupling,
@@ -190,6 +191,12 @@ def test_couplings_share_the_budget_equally(coupling: str) -> None:
     assert sum(bounds_of_couplings(coupling_backbone((1, 28, 28), CouplingConfig(coupling=coupling)))) == pytest.approx(4.0)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("coupling", ["affine", "spline"])
+def test_the_largest_bound_can_be_built_and_called(coupling: str) -> None:
+    g = five(coupling, log_scale_bound=LARGEST_LOG_SCALE)
+    assert bool(g(torch.rand(1, 1, 4, 4, dtype=torch.float64)).isfinite().all())
+
+
 @pytest.mark.parametrize("class_scale", [False, True])
 def test_the_bound_of_norms_reaches_every_norm(class_scale: bool) -> None:
     for bound in (None, 0.1):
@@ -252,7 +259,14 @@ def test_options_that_exclude_each_other_are_named() -> None:
 
     with pytest.raises(ValidationError, match=r"norm_log_scale_bound = 0\.1 with norm = 'actnorm', whose scales come from data; give norm = 'affine'"):
         CouplingConfig(norm="actnorm", norm_log_scale_bound=0.1)
-    assert build({"label": 2}, norm="actnorm", norm_log_scale_bound=0.1, class_scale=True).conditions == {"label": 2}
+    with pytest.raises(ValidationError, match="norm = 'actnorm'"):
+        CouplingConfig(norm="actnorm", norm_log_scale_bound=0.1, class_scale=True)
+    with pytest.raises(ValidationError, match="norm = 'none', which has no scales to bound"):
+        CouplingConfig(norm="none", norm_log_scale_bound=0.1)
+    assert build({"label": 2}, norm="none", norm_log_scale_bound=0.1, class_scale=True).conditions == {"label": 2}
+    with pytest.raises(ValidationError, match=r"log_scale_bound = 0\.5 takes .* log_scale_budget = 4\.0 is given too; give one of them"):
+        CouplingConfig(log_scale_bound=0.5, log_scale_budget=4.0)
+    assert CouplingConfig(log_scale_bound=None, log_scale_budget=3.0).log_scale_budget == 3
     with pytest.raises(ConfigError, match="token_mixing = true with conditioner = 'unet'"):
         build(levels=(LevelConfig(token_mixing=True, conditioner="unet"),))
     with pytest.raises(ConfigError, match=r"lipschitz = 0.5 with conditioner = 'resnet'.*give conditioner = 'conv'"):
@@ -303,7 +317,10 @@ def test_what_cannot_be_built_is_refused() -> None:
         coupling_backbone((1,), CouplingConfig(dense=SMALL))
 
 
-@pytest.mark.parametrize("options", [{"kind": "affine"}, {"log_scale_bound": 0}, {"mixing": "plu"}, {"levels": ({"couplings": -1},)}])
+@pytest.mark.parametrize(
+    "options",
+    [{"kind": "affine"}, {"log_scale_bound": 0}, {"log_scale_bound": 81}, {"log_scale_budget": 81}, {"mixing": "plu"}, {"levels": ({"couplings": -1},)}],
+)
 def test_invalid_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         CouplingConfig.model_validate(options)

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from linearizer_core.bijections import (
+    CAYLEY_LIMIT,
     ActNorm,
     AdditiveCoupling,
     AffineCoupling,
@@ -27,7 +28,6 @@ from linearizer_core.bijections import (
     PLUMixing,
     SplitMerge,
 )
-from linearizer_core.bijections.affine.orthogonal import CAYLEY_LIMIT
 from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import BijectionError, ConfigError, NotInitializedError
 from linearizer_core.factory import create_backbone
@@ -236,6 +236,14 @@ def test_lipschitz_and_bounded_norms_bound_the_gain_of_additive_couplings(shape:
 def test_a_bound_that_nothing_keeps_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"norm_log_scale_bound = 0\.1 with norm = 'actnorm', whose scales come from data; give norm = 'affine'"):
         GlowConfig(norm_log_scale_bound=0.1)
+    with pytest.raises(ValidationError, match="norm = 'none', which has no scales to bound"):
+        GlowConfig(norm="none", norm_log_scale_bound=0.1)
+
+
+def test_one_bound_of_couplings_is_given_not_two() -> None:
+    with pytest.raises(ValidationError, match=r"log_scale_bound = 0\.5 takes .* log_scale_budget = 2\.0 is given too; give one of them"):
+        GlowConfig(log_scale_bound=0.5, log_scale_budget=2.0)
+    assert GlowConfig(log_scale_bound=None, log_scale_budget=3.0).log_scale_budget == 3
 
 
 def test_every_mixing_draws_its_own_matrix_and_the_seed_decides() -> None:
@@ -284,6 +292,8 @@ def test_mixings_are_learned_where_that_can_be_afforded() -> None:
     g = glow_backbone((200, 4, 4), GlowConfig(levels=2, split=False, steps=1, width=1, depth=0))
     assert [brick.in_shape for brick in g if isinstance(brick, CayleyMixing)] == [(800, 2, 2)]
     assert [brick.in_shape for brick in g if isinstance(brick, FixedOrthogonal)] == [(3200, 1, 1), (3200,)]
+    for channels, learned in ((2048, True), (2049, False)):
+        assert count(glow_backbone((channels,), GlowConfig(steps=1, width=1, depth=0)), CayleyMixing) == learned
     long = glow_backbone((4096,), GlowConfig(steps=2, width=1, depth=0)).double()
     x = normal(2, 4096)
     assert largest(long.inverse(long(x)) - x) < 1e-10
@@ -292,7 +302,9 @@ def test_mixings_are_learned_where_that_can_be_afforded() -> None:
     assert f"cayley up to {CAYLEY_LIMIT:,} channels" in str(GlowConfig.model_fields["mixing"].description)
 
 
-@pytest.mark.parametrize("options", [{"steps": 0}, {"levels": -1}, {"log_scale_bound": 0}, {"mixing": "dense"}, {"couplings": 3}])
+@pytest.mark.parametrize(
+    "options", [{"steps": 0}, {"levels": -1}, {"log_scale_bound": 0}, {"log_scale_bound": 81}, {"log_scale_budget": 81}, {"mixing": "dense"}, {"couplings": 3}]
+)
 def test_invalid_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         GlowConfig.model_validate(options)

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import Tensor, nn
 
-from linearizer_core.bijections import AdditiveCoupling, Chain, FixedAffine, FixedOrthogonal, LipschitzConv2d, ZeroPadding
-from linearizer_core.bijections.contractive.lipschitz import SILU_LIPSCHITZ
+from linearizer_core.bijections import SILU_LIPSCHITZ, AdditiveCoupling, Chain, FixedAffine, FixedOrthogonal, LipschitzConv2d, ZeroPadding
 from linearizer_core.condition import Condition
 from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import ConfigError, LogDetUnavailableError, SurjectivityError

@@ -202,7 +202,11 @@ def test_the_bound_of_norms_is_kept_whatever_the_weights(class_scale: bool) -> N
 def test_a_bound_that_nothing_keeps_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"norm_log_scale_bound = 0\.1 with norm = 'actnorm', whose scales come from data; give norm = 'affine'"):
         TransformerConfig(norm="actnorm", norm_log_scale_bound=0.1)
-    assert TransformerConfig(norm="actnorm", norm_log_scale_bound=0.1, class_scale=True).norm_log_scale_bound == 0.1
+    with pytest.raises(ValidationError, match="norm = 'actnorm'"):
+        TransformerConfig(norm="actnorm", norm_log_scale_bound=0.1, class_scale=True)
+    with pytest.raises(ValidationError, match="norm = 'none', which has no scales to bound"):
+        TransformerConfig(norm="none", norm_log_scale_bound=0.1)
+    assert TransformerConfig(norm="none", norm_log_scale_bound=0.1, class_scale=True).norm_log_scale_bound == 0.1
 
 
 def test_options_choose_bricks() -> None:
@@ -290,7 +294,9 @@ def test_what_does_not_fit_is_refused_with_the_fix(shape: tuple[int, ...], optio
         tiny(shape, **options)
 
 
-@pytest.mark.parametrize("options", [{"kind": "vit"}, {"log_scale_budget": 0}, {"mixing": "plu"}, {"width": 30, "heads": 4}, {"tokens": 1}])
+@pytest.mark.parametrize(
+    "options", [{"kind": "vit"}, {"log_scale_budget": 0}, {"log_scale_budget": 81}, {"mixing": "plu"}, {"width": 30, "heads": 4}, {"tokens": 1}]
+)
 def test_invalid_options_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         TransformerConfig.model_validate(options)

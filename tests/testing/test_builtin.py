@@ -64,9 +64,25 @@ VARIANTS: list[tuple[str, dict[str, Any]]] = [
     ("lattice", {"arithmetic": "bfloat16"}),
     ("transformer", {"coupling": "additive", "norm": "actnorm", "mixing": "permutation"}),
 ]
+LEVELS: dict[str, dict[str, Any]] = {
+    "resnet-checkerboard": {"squeeze": "none", "mask": "checkerboard", "conditioner": "resnet"},
+    "unet-alternating": {"mask": "alternating", "conditioner": "unet"},
+    "convnext-halves": {"conditioner": "timm", "timm": {"block": "convnext"}},
+}
 VARIED = [
-    BackboneSubject(name, title=f"{name}-{'-'.join(map(str, options.values()))}", options=SMALL[name] | options, shapes=[(4,), (2, 4, 4)])
-    for name, options in VARIANTS
+    *(
+        BackboneSubject(
+            "coupling",
+            title=f"coupling-{title}",
+            options={"levels": [{"couplings": 2, "width": 8, **level}], "dense": {"couplings": 1, "width": 8, "mask": "alternating"}},
+            shapes=[(2, 4, 4)],
+        )
+        for title, level in LEVELS.items()
+    ),
+    *(
+        BackboneSubject(name, title=f"{name}-{'-'.join(map(str, options.values()))}", options=SMALL[name] | options, shapes=[(4,), (2, 4, 4)])
+        for name, options in VARIANTS
+    ),
 ]
 
 

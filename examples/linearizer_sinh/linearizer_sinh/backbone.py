@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from linearizer_core.bijections import Bijection, CayleyMixing, Chain, ElementwiseAffine, Flatten
+from linearizer_core.bijections import Bijection, CayleyMixing, Chain, Flatten, mixing_seeds, norm_layers
 from linearizer_sinh.config import SinhConfig
 from linearizer_sinh.curve import SinhArcsinh
 
@@ -19,11 +19,10 @@ def sinh_backbone(in_shape: tuple[int, ...], config: SinhConfig, conditions: dic
         >>> bool((g.double().inverse(g(x)) - x).abs().max() < 1e-12)
         True
     """
-    categories = list((conditions or {}).items()) or [None]
     flatten = Flatten(in_shape)
-    shape = flatten.out_shape
+    shape, seeds = flatten.out_shape, mixing_seeds(config.seed)
     bricks: list[Bijection] = [flatten]
-    for layer in range(config.layers):
-        bricks += [ElementwiseAffine(shape, categories=each) for each in categories]
-        bricks += [SinhArcsinh(shape, tail_bound=config.tail_bound), CayleyMixing(shape, seed=config.seed + layer)]
-    return Chain(*bricks, ElementwiseAffine(shape))
+    for _ in range(config.layers):
+        bricks += norm_layers(shape, norm="affine", conditions=conditions, class_scale=bool(conditions))
+        bricks += [SinhArcsinh(shape, tail_bound=config.tail_bound), CayleyMixing(shape, seed=next(seeds))]
+    return Chain(*bricks, *norm_layers(shape, norm="affine"))

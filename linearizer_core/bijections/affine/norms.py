@@ -22,7 +22,7 @@ def norm_layers(
         log_scale_bound: bound on every log-scale of ``affine`` and ``class_scale``, or None.
 
     Raises:
-        ConfigError: for ``class_scale`` without a condition, or a bound with ``actnorm`` alone, whose scales come from data.
+        ConfigError: for ``class_scale`` without a condition, or a bound that nothing would keep: with ``actnorm``, or with ``none`` alone.
 
     Example:
         >>> [type(layer).__name__ for layer in norm_layers((3, 8, 8), norm="actnorm", conditions={"label": 10}, class_scale=True)]

@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from linearizer_core.backbone_options import NormName, check_norm_bound, default_dense, default_levels, halvings
+from linearizer_core.backbone_options import LARGEST_LOG_SCALE, NormName, check_norm_bound, default_dense, default_levels, halvings
 from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import ConfigError
 
@@ -100,9 +100,10 @@ class CouplingConfig(BaseModel):
     log_scale_budget: float = Field(
         4.0,
         gt=0,
+        le=LARGEST_LOG_SCALE,
         description="sum of the bounds on the log-scales of all affine or spline couplings (a in a tanh(h / a); a spline's log-slopes), equal for each",
     )
-    log_scale_bound: float | None = Field(None, gt=0, description="the bound of every coupling, in place of its share of the budget")
+    log_scale_bound: float | None = Field(None, gt=0, le=LARGEST_LOG_SCALE, description="the bound of every coupling, in place of its share of the budget")
     spline: SplineConfig = Field(SplineConfig(), description="options of spline couplings")
     lipschitz: float | None = Field(None, gt=0, description="bound on the Lipschitz constant of every conditioner (dense ones and conv); none for no bound")
     mixing: Literal["fixed", "cayley"] = Field("fixed", description="random orthogonal, or learned: O(D^3) a call")
@@ -112,6 +113,15 @@ class CouplingConfig(BaseModel):
     normalize: NormalizeConfig | None = Field(None, description="normalisation of pixels, as the first brick")
     class_scale: bool = Field(False, description="scale and shift per category of the condition; takes the place of norm = affine")
     seed: int = Field(0, ge=0, description="draws the mixings; weights are drawn by torch's own generator")
+
+    @model_validator(mode="after")
+    def _one_bound_of_couplings(self) -> Self:
+        if self.log_scale_bound is not None and "log_scale_budget" in self.model_fields_set:
+            raise ConfigError(
+                f"log_scale_bound = {self.log_scale_bound} takes the place of the budget, but log_scale_budget = {self.log_scale_budget} is given too; "
+                "give one of them"
+            )
+        return self
 
     @model_validator(mode="after")
     def _norm_can_be_bounded(self) -> Self:

@@ -10,8 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from linearizer_core.bijections import Bijection, Chain, Flatten, Identity, SplitMerge, Whiten
-from linearizer_core.bijections.capabilities import adopt_weakest
+from linearizer_core.bijections import Bijection, Chain, Flatten, Identity, SplitMerge, Whiten, adopt_weakest
 from linearizer_core.condition import Condition
 from linearizer_core.data import Batch, Splits, TensorTable, collate
 from linearizer_core.errors import ConditionError, DataError

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from linearizer_core.bijections import (
+    CAYLEY_LIMIT,
     AdditiveCoupling,
     AffineCoupling,
     Bijection,
@@ -28,7 +29,6 @@ from linearizer_core.bijections import (
     norm_layers,
     squeeze_levels,
 )
-from linearizer_core.bijections.affine.orthogonal import CAYLEY_LIMIT
 from linearizer_core.errors import BijectionError, ConfigError
 from linearizer_glow.config import GlowConfig
 

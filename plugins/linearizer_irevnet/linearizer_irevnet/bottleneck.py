@@ -7,8 +7,7 @@ from typing import final
 from torch import Tensor, nn
 from torch.nn import functional
 
-from linearizer_core.bijections import ConditionEmbedding, LipschitzConv2d
-from linearizer_core.bijections.contractive.lipschitz import SILU_LIPSCHITZ
+from linearizer_core.bijections import SILU_LIPSCHITZ, ConditionEmbedding, LipschitzConv2d
 from linearizer_core.condition import Condition
 from linearizer_core.errors import ConfigError
 

@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from linearizer_core.backbone_options import NormName, check_norm_bound
+from linearizer_core.backbone_options import LARGEST_LOG_SCALE, NormName, check_norm_bound
 from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import ConfigError
 
@@ -32,7 +32,7 @@ class TransformerConfig(BaseModel):
     heads: int = Field(4, ge=1, description="attention heads")
     blocks: int = Field(1, ge=0, description="transformer blocks of each conditioner")
     coupling: Literal["affine", "additive"] = Field("affine", description="additive couplings invert more accurately and keep volume")
-    log_scale_budget: float = Field(2.0, gt=0, description="sum over the affine couplings of a in log_s = a tanh(h / a), shared equally")
+    log_scale_budget: float = Field(2.0, gt=0, le=LARGEST_LOG_SCALE, description="sum over the affine couplings of a in log_s = a tanh(h / a), shared equally")
     mixing: Literal["fixed", "cayley", "permutation"] = Field("fixed", description="of channels: random orthogonal, learned orthogonal, or random order")
     norm: NormName = Field(
         "affine", description="after the last coupling, a scale and shift of each channel: learned, the same set from the first batch, or none"

@@ -177,6 +177,15 @@ def test_nearly_constant_tokens_are_not_blown_up(block: Block) -> None:
     assert gains[0] < 10 * gains[1]
 
 
+def test_no_normalisation_amplifies_more_than_3_2_times(block: Block) -> None:
+    made = TimmConditioner(2, 3, block=block, grid=(4, 6), width=8, depth=1, patch=2)
+    norms = [module for module in made.modules() if isinstance(module, nn.LayerNorm)]
+    assert len(norms) == (5 if block == "vit" else 2)  # two and those of queries and keys, or one; and the last
+    for norm in norms:
+        steepest = torch.autograd.functional.jacobian(norm, torch.zeros(norm.normalized_shape))
+        assert 3.1 < float(torch.linalg.matrix_norm(steepest, 2)) < 3.2
+
+
 # --- what is refused ----------------------------------------------------------------------------------
 
 
