@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install quickstart test lint format docs bench numerics clean
+.PHONY: help install quickstart test lint format docs bench recipes numerics clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -37,13 +37,15 @@ docs: $(INSTALLED)  ## build the documentation into site/
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs]'
 	$(BIN)/mkdocs build --strict
 
-bench: $(INSTALLED)  ## compare the recipes on MNIST, about 40 minutes: make bench MNIST=DIR
-	@test -n "$(MNIST)" || { echo "make bench MNIST=DIR, DIR holding the four idx files of MNIST" >&2; exit 2; }
+bench: $(INSTALLED)  ## time and memory of collapse, sampling, training, start-up, on an idle machine: runs/bench
+	$(BIN)/python -m benchmarks
+
+recipes: $(INSTALLED)  ## compare the recipes on MNIST, about 40 minutes: make recipes MNIST=DIR
+	@test -n "$(MNIST)" || { echo "make recipes MNIST=DIR, DIR holding the four idx files of MNIST" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.recipes $(MNIST)
 
-numerics: $(INSTALLED)  ## how invertible every backbone is, and reversible backprop, hours: make numerics MNIST=DIR
+numerics: $(INSTALLED)  ## how invertible every backbone is, hours: make numerics MNIST=DIR
 	@test -n "$(MNIST)" || { echo "make numerics MNIST=DIR, DIR holding the four idx files of MNIST" >&2; exit 2; }
-	$(BIN)/python -m benchmarks.reversible
 	$(BIN)/python -m benchmarks.lattice
 	$(BIN)/python -m benchmarks.invertibility $(MNIST)
 

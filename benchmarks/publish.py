@@ -2,9 +2,10 @@
 
     python -m benchmarks.publish [--runs runs]
 
-Reads ``RUNS/quickstart`` (from ``make quickstart``), ``RUNS/flow_mnist`` and ``docs/assets/recipes.md`` (from ``make bench``), and the tables in
-``RUNS/invertibility``, ``RUNS/lattice`` and ``RUNS/reversible`` (from the benchmarks of those names), where they exist; rewrites what stands between
-``<!-- figures: NAME -->`` and ``<!-- end of figures -->``, and copies pictures into ``docs/assets``. Nothing is typed by hand.
+Copies the results in ``RUNS/bench`` (from ``make bench``) to ``benchmarks/results``, which is what `benchmarks.compare` compares with; results of a
+``--quick`` run are left alone. Reads the tables there, ``RUNS/quickstart`` (from ``make quickstart``), ``RUNS/flow_mnist`` and ``docs/assets/recipes.md``
+(from ``make recipes``), and the tables in ``RUNS/invertibility`` and ``RUNS/lattice`` (from ``make numerics``), where they exist. Then rewrites what stands
+between ``<!-- figures: NAME -->`` and ``<!-- end of figures -->``, and copies pictures into ``docs/assets``. Nothing is typed by hand.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import re
 import shutil
 from pathlib import Path
 from typing import Any
+
+from benchmarks.compare import COMMITTED
+from benchmarks.tools.results import is_quick
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "docs" / "assets"
@@ -39,6 +43,9 @@ QUICKSTART = {
     "loop_seconds": ("seconds for 64 digits, 100-step loop", "{:.4f}"),
     "parameters": ("parameters", "{:,}"),
 }
+
+
+_PICTURE = re.compile(r"\]\(([\w.-]+\.png)\)")
 
 
 def quickstart(runs: Path) -> str:
@@ -66,8 +73,32 @@ def mnist(runs: Path) -> str:
 
 def tables(runs: Path) -> dict[str, str]:
     """The tables of the benchmarks by the name of their region: the name of the file."""
-    paths = [path for name in ("invertibility", "lattice", "reversible") for path in sorted((runs / name).glob("*.md"))]
+    paths = [path for name in ("invertibility", "lattice") for path in sorted((runs / name).glob("*.md"))]
     return {path.stem: path.read_text(encoding="utf-8").strip() for path in paths}
+
+
+def keep(bench: Path, committed: Path, assets: Path) -> None:
+    """Copy results, their tables and the pictures that these show to where they are committed."""
+    for path in sorted(bench.glob("*.json")):
+        if is_quick(path):
+            print(f"{path.stem}: left as it is, {path} comes from a run with --quick")
+            continue
+        committed.mkdir(exist_ok=True)
+        text = path.with_suffix(".md").read_text(encoding="utf-8")
+        for name in (path.name, path.with_suffix(".md").name):
+            shutil.copyfile(bench / name, committed / name)
+        for picture in _PICTURE.findall(text):
+            shutil.copyfile(bench / picture, assets / picture)
+
+
+def kept(committed: Path) -> dict[str, str]:
+    """The committed tables by benchmark; those of several devices one after another, the CPU first."""
+    found: dict[str, list[str]] = {}
+    for path in sorted(committed.glob("*.json"), key=lambda path: (path.stem.count("."), path.stem)):
+        device = json.loads(path.read_text(encoding="utf-8"))["environment"]["device"]
+        text = path.with_suffix(".md").read_text(encoding="utf-8").strip()
+        found.setdefault(path.stem.partition(".")[0], []).append(f"**{device}**\n\n" + _PICTURE.sub(r"](assets/\1)", text))
+    return {name: "\n\n".join(texts) for name, texts in found.items()}
 
 
 def insert(page: Path, name: str, text: str) -> bool:
@@ -83,7 +114,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
     runs = parser.parse_args().runs
-    found = tables(runs)
+    keep(runs / "bench", COMMITTED, ASSETS)
+    found = {**tables(runs), **kept(COMMITTED)}
     if (results := runs / "invertibility" / "results.json").is_file():
         shutil.copyfile(results, ASSETS / "invertibility.json")
     for name, folder, read in (("quickstart", "quickstart", quickstart), ("mnist", "flow_mnist", mnist)):

@@ -1,6 +1,6 @@
 """Memory and time of reversible backpropagation beside plain backpropagation and torch's checkpointing.
 
-    python -m benchmarks.reversible [--depths 8 16 32] [--repeats 9] [--out runs/reversible]
+    python -m benchmarks.reversible [--depths 8 16 32] [--repeats 9] [--out runs/bench]
 
 One training step (forward, loss, backward) of affine couplings with convolutional conditioners on 12 x 16 x 16 inputs, float32. Memory: each case in a
 process of its own, peak resident size above that of the idle model, and bytes of the tensors kept for the backward pass. Time: the three ways take turns in
@@ -10,15 +10,9 @@ the documentation.
 
 from __future__ import annotations
 
-import argparse
 import json
-import os
-import platform
-import statistics
-import subprocess
-import sys
-import time
-from pathlib import Path
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -26,15 +20,20 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
+from benchmarks.tools import command
+from benchmarks.tools.environment import SEED, environment
+from benchmarks.tools.figures import Figure
+from benchmarks.tools.memory import in_subprocess, peak_memory
+from benchmarks.tools.results import Results
+from benchmarks.tools.tables import MISSING, mebibytes, ratio, spread, table
+from benchmarks.tools.timing import interleaved
 from linearizer_core.bijections import AffineCoupling, Chain, ConvConditioner, Reversible, set_reversible
-from linearizer_core.files import write_json, write_text
 
+NAME = "reversible"
 SHAPE = (12, 16, 16)
 BATCH = 64
 WIDTH = 64
-SEED = 0
 WAYS = ("plain", "checkpoint", "reversible")
-MEBI = 2**20
 
 
 def build(depth: int) -> tuple[Chain, Tensor]:
@@ -80,105 +79,67 @@ def kept_bytes(chain: Chain, x: Tensor, way: str) -> int:
     return total
 
 
-def resident(field: str) -> int:
-    """A field of the process's memory status, in bytes: VmRSS, or VmHWM, the largest since the mark was reset."""
-    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{field}:"))
-    return int(line.split()[1]) * 1024
-
-
-def worker(depth: int, way: str) -> None:
-    """Print the peak memory of a step above that of the idle model and its gradients."""
-    chain, x = build(depth)
+def worker(case: dict[str, Any]) -> dict[str, Any]:
+    """The peak memory of a step above that of the idle model and its gradients, and what is kept in between."""
+    chain, x = build(case["depth"])
     for parameter in chain.parameters():
         parameter.grad = torch.zeros_like(parameter)
     step(Chain(chain[0]), x[:1], "plain")  # loads the kernels
-    Path("/proc/self/clear_refs").write_text("5")  # resets the mark; getrusage would report the parent's
-    idle = resident("VmRSS")
-    step(chain, x, way)
-    peak = resident("VmHWM")
-    print(json.dumps({"peak": peak - idle, "kept": None if way == "checkpoint" else kept_bytes(chain, x, way)}))
+    with peak_memory("cpu") as peak:
+        step(chain, x, case["way"])
+    return {"peak": peak.bytes, "kept": None if case["way"] == "checkpoint" else kept_bytes(chain, x, case["way"])}
 
 
-def timings(depth: int, repeats: int) -> dict[str, Any]:
-    """Median seconds and spread of each way, taking turns, and the cosine of their gradients with plain ones."""
-    chain, x = build(depth)
-    seconds: dict[str, list[float]] = {way: [] for way in WAYS}
-    found: dict[str, Tensor] = {}
-    for repeat in range(repeats + 1):
-        for way in WAYS:
-            start = time.perf_counter()
-            gradients = step(chain, x, way)
-            if repeat:  # the first one warms up
-                seconds[way].append(time.perf_counter() - start)
-            found[way] = torch.cat([gradient.flatten() for gradient in gradients]).double()
-    cosine = {way: float(functional.cosine_similarity(found[way], found["plain"], dim=0)) for way in WAYS}
-    return {
-        way: {"seconds": statistics.median(values), "fastest": min(values), "slowest": max(values), "cosine": cosine[way]} for way, values in seconds.items()
-    }
-
-
-def measure(depths: list[int], repeats: int) -> dict[str, Any]:
+def measure(depths: list[int], repeats: int, *, quick: bool) -> Results:
+    """Every way at every depth: time, memory, and the cosine of its gradients with plain ones."""
+    facts = environment("cpu", data="random inputs")
     cases: list[dict[str, Any]] = []
     for depth in depths:
-        timed = timings(depth, repeats)
+        chain, x = build(depth)
+        timed = interleaved({way: partial(step, chain, x, way) for way in WAYS}, repeats)
+        gradients = {way: torch.cat([gradient.flatten() for gradient in step(chain, x, way)]).double() for way in WAYS}
         for way in WAYS:
-            done = subprocess.run([sys.executable, "-m", "benchmarks.reversible", "--worker", str(depth), way], check=True, capture_output=True, text=True)
-            cases.append({"depth": depth, "way": way, **json.loads(done.stdout), **timed[way]})
-            print(cases[-1], flush=True)
-    environment = {
-        "torch": torch.__version__,
-        "processor": platform.processor() or platform.machine(),
-        "cpu_cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "seed": SEED,
-        "repeats": repeats,
-        "shape": SHAPE,
-        "batch": BATCH,
-        "width": WIDTH,
-        "anchor_every": Reversible().anchor_every,
-    }
-    return {"environment": environment, "cases": cases}
+            cosine = float(functional.cosine_similarity(gradients[way], gradients["plain"], dim=0))
+            times = {"time": timed[way].to_dict(), "over_plain": timed[way].over(timed["plain"]).to_dict()}
+            cases.append({"depth": depth, "way": way, **times, "cosine": cosine, **in_subprocess("benchmarks.reversible", "cpu", {"depth": depth, "way": way})})
+            print({key: value for key, value in cases[-1].items() if not isinstance(value, dict)}, timed[way].median, flush=True)
+    plain = {case["depth"]: case for case in cases if case["way"] == "plain"}
+    figures: dict[str, Figure] = {}
+    for case in (case for case in cases if case["way"] == "reversible"):
+        figures[f"depth {case['depth']}: memory over plain"] = Figure(case["peak"] / plain[case["depth"]]["peak"], "memory")
+        figures[f"depth {case['depth']}: kept over plain"] = Figure(case["kept"] / plain[case["depth"]]["kept"], "memory")
+        figures[f"depth {case['depth']}: time over plain"] = Figure(case["over_plain"]["median"], "overhead")
+    settings = {"depths": depths, "repeats": repeats, "shape": SHAPE, "batch": BATCH, "width": WIDTH, "anchor_every": Reversible().anchor_every}
+    return Results(NAME, f"python -m benchmarks.{NAME}", quick, facts, settings, cases, figures)
 
 
-def table(measured: dict[str, Any]) -> str:
-    """Markdown: memory and time, absolute and as ratios to plain."""
-    rows = [
-        "| depth | way | peak memory, MiB | of plain | kept for backward, MiB | seconds a step (fastest to slowest) | of plain | gradient cosine |",
-        "|" + "---|" * 8,
-    ]
-    plain = {case["depth"]: case for case in measured["cases"] if case["way"] == "plain"}
-    for case in measured["cases"]:
-        base = plain[case["depth"]]
-        kept = "-" if case["kept"] is None else f"{case['kept'] / MEBI:.1f}"
-        rows.append(
-            f"| {case['depth']} | {case['way']} | {case['peak'] / MEBI:.0f} | {case['peak'] / base['peak']:.0%} | {kept} | "
-            f"{case['seconds']:.3f} ({case['fastest']:.3f} to {case['slowest']:.3f}) | {case['seconds'] / base['seconds']:.2f} | {case['cosine']:.8f} |"
-        )
-    facts = measured["environment"]
-    source = (
-        f"`python -m benchmarks.reversible`, seed {facts['seed']}, {facts['threads']} of {facts['cpu_cores']} CPU cores, torch {facts['torch']}, float32; "
-        f"affine couplings with convolutional conditioners of width {facts['width']} on {' x '.join(map(str, facts['shape']))}, batch {facts['batch']}, "
-        f"an anchor every {facts['anchor_every']} blocks; medians of {facts['repeats']} steps, taken in turns. "
+def report(results: Results) -> str:
+    """Memory and time, absolute and as ratios to plain."""
+    header = ["depth", "way", "peak memory, MiB", "of plain", "kept for backward, MiB", "time of a step", "of plain", "gradient cosine"]
+    plain = {case["depth"]: case for case in results.cases if case["way"] == "plain"}
+    rows = []
+    for case in results.cases:
+        kept = MISSING if case["kept"] is None else mebibytes(case["kept"])
+        memory = [mebibytes(case["peak"]), f"{case['peak'] / plain[case['depth']]['peak']:.0%}", kept]
+        rows.append([str(case["depth"]), case["way"], *memory, spread(case["time"]), ratio(case["over_plain"]), f"{case['cosine']:.8f}"])
+    facts = results.settings
+    notes = (
+        f"Float32; affine couplings with convolutional conditioners of width {facts['width']} on {' x '.join(map(str, facts['shape']))}, "
+        f"batch {facts['batch']}, an anchor every {facts['anchor_every']} blocks; medians (least to most) of {facts['repeats']} turns. "
         "`checkpoint` is `torch.utils.checkpoint` on every block."
     )
-    return "\n".join([*rows, "", source]) + "\n"
+    return "\n\n".join([table(header, rows), notes])
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--depths", type=int, nargs="+", default=[8, 16, 32])
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--out", type=Path, default=Path("runs/reversible"))
-    parser.add_argument("--worker", nargs=2, metavar=("DEPTH", "WAY"), help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    if arguments.worker:
-        worker(int(arguments.worker[0]), arguments.worker[1])
+def main(arguments: Sequence[str] | None = None) -> None:
+    parser = command.parser(__doc__, repeats=9)
+    parser.add_argument("--depths", type=int, nargs="+", help="numbers of couplings")
+    options = parser.parse_args(arguments)
+    if options.worker:
+        print(json.dumps(worker(json.loads(options.worker))))
         return
-    measured = measure(arguments.depths, arguments.repeats)
-    arguments.out.mkdir(parents=True, exist_ok=True)
-    write_json(arguments.out / "reversible.json", measured)
-    write_text(arguments.out / "reversible.md", table(measured))
-    print(table(measured))
+    results = measure(options.depths or ([2] if options.quick else [8, 16, 32]), options.repeats, quick=options.quick)
+    command.save(results, "cpu", options.out, report(results))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ class Condition(Mapping[str, Tensor]):
         [7]
     """
 
-    __slots__ = ("_tensors",)
+    __slots__ = ("_in_range", "_tensors")
 
     def __init__(self, **tensors: Tensor) -> None:
         sizes = {name: len(tensor) for name, tensor in tensors.items() if tensor.ndim}
@@ -38,6 +38,7 @@ class Condition(Mapping[str, Tensor]):
         if len({size for size in sizes.values() if size != 1}) > 1:
             raise ConditionError(f"conditions disagree on the batch size: {sizes}; give each one row per example, or 1 row for all")
         self._tensors = dict(tensors)
+        self._in_range: dict[str, tuple[int, int]] = {}
 
     def __getitem__(self, name: str) -> Tensor:
         return self._tensors[name]
@@ -89,10 +90,22 @@ def require_label(condition: Condition | None, name: str, categories: int, batch
     if len(label) not in (1, batch):
         raise ConditionError(f"condition {name!r} has {len(label)} rows for a batch of {batch}; give {batch} rows, or 1 for all")
     label = label.long()  # uint8 would select as a mask does
-    if label.device.type == "cpu" and not torch.compiler.is_compiling() and len(label) and (int(label.min()) < 0 or int(label.max()) >= categories):
+    if label.device.type == "cpu" and not torch.compiler.is_compiling() and len(label):
+        _require_range(condition, name, categories)
+    return label.expand(batch)
+
+
+def _require_range(condition: Condition, name: str, categories: int) -> None:
+    """Raise `ConditionError` unless all integers lie in [0, ``categories``). Each layer asks; the values are looked at once, and after a change in place."""
+    label = condition[name]
+    mark = None if label.is_inference() else (categories, label._version)  # tensors made in inference mode do not count their versions
+    if mark is not None and condition._in_range.get(name) == mark:
+        return
+    if int(label.min()) < 0 or int(label.max()) >= categories:
         strange = sorted({value for value in label.tolist() if not 0 <= value < categories})
         raise ConditionError(f"condition {name!r} holds {strange[:5]}; values must lie in 0 to {categories - 1}")
-    return label.expand(batch)
+    if mark is not None:
+        condition._in_range[name] = mark
 
 
 def _same(first: Tensor, second: Tensor) -> bool:

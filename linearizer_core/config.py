@@ -129,6 +129,8 @@ class TrainingConfig(BaseModel):
     num_workers: NonNegativeInt = Field(0, description="loader processes")
     threads: PositiveInt | None = Field(None, description="CPU threads of each process; none: all cores, shared among the processes of this machine")
     tracker: Literal["jsonl", "tensorboard", "trackio", "wandb"] = Field("jsonl", description="where metrics go beside metrics.jsonl")
+    compile: bool = Field(False, description="compile conditioners with torch.compile; where that fails they run as they are, with a warning")
+    channels_last: bool = Field(False, description="keep images within convolutions in channels-last order, which GPUs with tensor cores prefer")
     reversible: ReversibleConfig | None = Field(None, description="rebuild activations in the backward pass, to save memory; none: store them")
     monitor: MonitorConfig | None = Field(None, description="measure invertibility at intervals and warn; none: do not")
 

@@ -45,6 +45,14 @@ class NoTerminalLimitError(AlgebraError):
     """A propagator to t = 1 of a core that has no limit there."""
 
 
+class StepSizeError(AlgebraError):
+    """An adaptive time grid whose steps became too small or too many."""
+
+
+class TruncationError(AlgebraError, ValueError):
+    """A truncation to a rank that the operator cannot be cut to."""
+
+
 class UnknownSolverError(AlgebraError, ValueError):
     """A solver name that the core does not offer."""
 
@@ -146,3 +154,7 @@ class CheckFailure(LinearizerError, AssertionError):  # noqa: N818 (it is what a
 
 class InvertibilityWarning(UserWarning):
     """Training goes on, but a network loses its inverse in floating point; the message names the layer and the numbers."""
+
+
+class CompilationWarning(UserWarning):
+    """Networks could not be compiled, and run as they are; the message names the reason."""

@@ -69,3 +69,33 @@ def test_one_label_serves_a_whole_batch() -> None:
 def test_labels_that_cannot_be_used_are_refused(condition: Condition | None, message: str) -> None:
     with pytest.raises(ConditionError, match=message):
         require_label(condition, "label", 3, 4)
+
+
+def test_values_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    condition, looks = Condition(label=torch.tensor([2, 0]), style=torch.tensor([4])), []
+    smallest = torch.Tensor.min
+    monkeypatch.setattr(torch.Tensor, "min", lambda tensor: looks.append(None) or smallest(tensor))
+    for _ in range(3):
+        require_label(condition, "label", 3, 2)
+        require_label(condition, "style", 5, 2)
+    assert len(looks) == 2
+    require_label(condition.rows(torch.tensor([0])), "label", 3, 1)
+    assert len(looks) == 3
+    with torch.inference_mode():
+        made_there = Condition(label=torch.tensor([1]))
+        require_label(made_there, "label", 3, 1)
+        made_there["label"].fill_(7)
+        with pytest.raises(ConditionError, match=r"'label' holds \[7\]"):
+            require_label(made_there, "label", 3, 1)
+
+
+def test_values_that_changed_or_meet_another_range_are_looked_at_again() -> None:
+    condition = Condition(label=torch.tensor([2, 0]))
+    require_label(condition, "label", 3, 2)
+    for _ in range(2):
+        with pytest.raises(ConditionError, match=r"'label' holds \[2\]; values must lie in 0 to 1"):
+            require_label(condition, "label", 2, 2)
+    require_label(condition, "label", 3, 2)
+    condition["label"][0] = -1
+    with pytest.raises(ConditionError, match=r"'label' holds \[-1\]; values must lie in 0 to 2"):
+        require_label(condition, "label", 3, 2)

@@ -176,6 +176,7 @@ def test_commands_in_pages_exist() -> None:
     [
         (linearizer_core.bijections, "bijections.md"),
         (linearizer_core.operators, "operators.md"),
+        (linearizer_core.operators.flow, "operators-flow.md"),
         (linearizer_core.training, "training.md"),
         (linearizer_core.testing, "testing.md"),
         (linearizer_core.invertibility, "invertibility.md"),

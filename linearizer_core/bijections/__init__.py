@@ -1,7 +1,7 @@
 """Invertible networks and the bricks they are made of. Forward is always data to linear space.
 
 The contract
-    `Bijection`, `TractableBijection`, `full_precision`
+    `Bijection`, `TractableBijection`, `VolumePreserving`, `full_precision`
 Putting together
     `Chain`, `SplitMerge`, `Identity`, `Inverse`
 Learned bricks
@@ -9,6 +9,8 @@ Learned bricks
     `rational_quadratic_spline`), `ElementwiseAffine`, `ActNorm`, `CayleyMixing`, `PLUMixing`
 Conditioners for couplings
     `MLPConditioner`, `ConvConditioner`, `ResNetConditioner`, `UNetConditioner`, `TimmConditioner`, `ConditionEmbedding`
+Running in little time
+    `remembered`, `constant_weights`, `set_compiled`
 Training in little memory
     `Reversible`, `set_reversible`, and `Replay`, `GradientSums` for bricks that help
 Residual blocks with an iterative inverse
@@ -34,9 +36,10 @@ from linearizer_core.bijections.affine.permutation import Permutation
 from linearizer_core.bijections.affine.plu import PLUMixing
 from linearizer_core.bijections.affine.seeds import mixing_seeds
 from linearizer_core.bijections.affine.whiten import Whiten
-from linearizer_core.bijections.base import Bijection, InverseGrad, InverseKind, Shape, TractableBijection, full_precision
+from linearizer_core.bijections.base import Bijection, InverseGrad, InverseKind, Shape, TractableBijection, VolumePreserving, full_precision
 from linearizer_core.bijections.capabilities import adopt_weakest
 from linearizer_core.bijections.chain import Chain
+from linearizer_core.bijections.compiled import set_compiled
 from linearizer_core.bijections.conditioners import (
     ConditionEmbedding,
     ConvConditioner,
@@ -56,6 +59,7 @@ from linearizer_core.bijections.identity import Identity
 from linearizer_core.bijections.inverse import Inverse
 from linearizer_core.bijections.memory.replay import GradientSums, Replay
 from linearizer_core.bijections.memory.reversible import Reversible, set_reversible
+from linearizer_core.bijections.remembered import constant_weights, remembered
 from linearizer_core.bijections.shapes.flatten import Flatten
 from linearizer_core.bijections.shapes.padding import ZeroPadding
 from linearizer_core.bijections.shapes.patches import PatchSqueeze
@@ -105,15 +109,19 @@ __all__ = [
     "TimmConditioner",
     "TractableBijection",
     "UNetConditioner",
+    "VolumePreserving",
     "Whiten",
     "ZeroPadding",
     "adopt_weakest",
+    "constant_weights",
     "coupling_sizes",
     "full_precision",
     "inverse_with_report",
     "mixing_seeds",
     "norm_layers",
     "rational_quadratic_spline",
+    "remembered",
+    "set_compiled",
     "set_reversible",
     "squeeze_levels",
     "squeezed_shape",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
@@ -148,7 +149,10 @@ class Bijection(nn.Module, ABC):
 
 
 class TractableBijection(Bijection):
-    """A bijection with a tractable log-determinant: implement the two ``*_and_logdet`` methods, the rest follows."""
+    """A bijection with a tractable log-determinant: implement the two ``*_and_logdet`` methods, the rest follows.
+
+    Where the log-determinant costs something, it CAN override `forward` and `inverse` as well: sampling does not ask for it.
+    """
 
     has_logdet: bool = True
 
@@ -165,6 +169,24 @@ class TractableBijection(Bijection):
         return self.inverse_and_logdet(z, condition)[0]
 
 
-def full_precision(x: Tensor) -> torch.autocast:
+class VolumePreserving(TractableBijection):
+    """A bijection of determinant 1 or -1 everywhere: implement `forward` and `inverse`, the log-determinants are zero."""
+
+    @abstractmethod
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor: ...
+
+    @abstractmethod
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor: ...
+
+    def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+        return self.forward(x, condition), x.new_zeros(len(x))
+
+    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+        return self.inverse(z, condition), z.new_zeros(len(z))
+
+
+def full_precision(x: Tensor) -> AbstractContextManager[object]:
     """A context in which autocast is off for the device of ``x``: the stream of a bijection is never lowered to bf16 or fp16."""
-    return torch.autocast(x.device.type, enabled=False)
+    # To enter an autocast context takes as long as a small kernel, and every brick would do so.
+    device = x.device.type
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()

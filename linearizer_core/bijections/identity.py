@@ -6,12 +6,12 @@ from typing import final
 
 from torch import Tensor
 
-from linearizer_core.bijections.base import Shape, TractableBijection
+from linearizer_core.bijections.base import Shape, VolumePreserving
 from linearizer_core.condition import Condition
 
 
 @final
-class Identity(TractableBijection):
+class Identity(VolumePreserving):
     r""":math:`g(x) = x`.
 
     Arguments:
@@ -28,10 +28,10 @@ class Identity(TractableBijection):
     def __init__(self, in_shape: Shape) -> None:
         super().__init__(in_shape)
 
-    def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_input(x)
-        return x, x.new_zeros(len(x))
+        return x
 
-    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_latent(z)
-        return z, z.new_zeros(len(z))
+        return z

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from linearizer_core.errors import ArtifactError, DenseLimitError, ShapeMismatchError
+from linearizer_core.errors import ArtifactError, DenseLimitError, ShapeMismatchError, TruncationError
 from linearizer_core.operators import matrix_functions
 
 DENSE_LIMIT = 4096
@@ -231,6 +231,52 @@ class LinearOperator(ABC):
             result = IdentityPlusLowRank(1 / found.tail, right - found.left / found.tail, found.left)
         return result.to(self.dtype)
 
+    def truncate(self, rank: int) -> LinearOperator:
+        r"""The best approximation of ``rank``, in the operator norm and in the Frobenius norm: the ``rank`` largest singular triples (Eckart and Young).
+
+        Of equal singular values of coordinates (in a `Diagonal`, a `Mask`, a `ScaledIdentity`) the first ones are kept. The multiple of the identity in
+        :math:`c I + U V^T` is a singular value too, and no directions of it come first: it is kept as a whole or dropped as a whole.
+
+        Raises:
+            TruncationError: for a rank below 0 or above that of the shape, or one that would keep a part of the multiple of the identity.
+
+        Example:
+            >>> import torch
+            >>> from linearizer_core.operators import IdentityPlusLowRank
+            >>> a = IdentityPlusLowRank(0.1, torch.eye(5, 2) * torch.tensor([4.0, 2.0]), torch.eye(5, 2))
+            >>> a.truncate(1), a.truncate(1).to_dense().diagonal()
+            (LowRank(5 x 5, float32), tensor([4.1000, 0.0000, 0.0000, 0.0000, 0.0000]))
+        """
+        from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank
+        from linearizer_core.operators.low_rank import LowRank
+
+        self._require_rank(rank)
+        if rank == min(self.shape):
+            return self
+        found = self._svd()
+        beside, rounding = abs(found.tail), self._precision * found.largest
+        above = int((found.values > beside + rounding).sum()) if found.tail_multiplicity else len(found.values)
+        if rank <= above or beside <= rounding:
+            return LowRank(found.left[:, :rank] * found.values[:rank], found.right[:, :rank]).to(self.dtype)
+        through = int((found.values >= beside - rounding).sum()) + found.tail_multiplicity
+        if rank < through:
+            raise TruncationError(
+                f"truncate({rank}) of {self!r}: of its singular values, {above} are above {beside:.3g}, which comes {through - above} times, "
+                f"with no directions that come first; expected a rank up to {above}, or from {through}"
+            )
+        kept = rank - found.tail_multiplicity
+        left = torch.cat([found.left[:, :kept] * found.values[:kept], torch.zeros_like(found.left[:, kept:])], dim=1)
+        return IdentityPlusLowRank(found.tail, left - found.tail * found.right, found.right).to(self.dtype)
+
+    def singular_values(self) -> Tensor:
+        """All min(m, n) singular values, descending; no singular vectors are formed."""
+        values, multiplicities = self._singular_values()
+        return values.repeat_interleave(multiplicities).sort(descending=True).values.to(self.dtype)
+
+    def norm(self) -> float:
+        """The operator norm: the largest singular value."""
+        return self._singular_values()[0].max().item()
+
     def rank(self, rtol: float | None = None) -> int:
         """The number of singular values above ``rtol`` times the largest (default as in `pinv`)."""
         values, multiplicities = self._singular_values()
@@ -335,6 +381,10 @@ class LinearOperator(ABC):
         from linearizer_core.operators.scaled_identity import ScaledIdentity
 
         return ScaledIdentity(1.0, self.shape[0], dtype=self.dtype, device=self.device)
+
+    def _require_rank(self, rank: int) -> None:
+        if not 0 <= rank <= min(self.shape):
+            raise TruncationError(f"truncate({rank}) of {self!r}: expected a rank from 0 to {min(self.shape)}")
 
     def _require_square(self, operation: str) -> None:
         if self.shape[0] != self.shape[1]:

@@ -75,6 +75,11 @@ class Diagonal(LinearOperator):
     def pinv(self, rtol: float | None = None) -> Diagonal:
         return Diagonal(reciprocal_above(self.values, self._relative_tolerance(rtol) * self.values.abs().max().item()))
 
+    def truncate(self, rank: int) -> Diagonal:
+        self._require_rank(rank)
+        kept = self.values.detach().abs().argsort(descending=True, stable=True)[:rank]
+        return Diagonal(self.values * torch.zeros_like(self.values).index_fill(0, kept, 1))
+
     def expm(self, t: float = 1.0) -> Diagonal:
         return Diagonal((t * self.values.double()).exp().to(self.dtype))
 

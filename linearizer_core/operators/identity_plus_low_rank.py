@@ -13,6 +13,7 @@ from linearizer_core.operators.base import SVD, LinearOperator, Scalar
 from linearizer_core.operators.low_rank import LowRank
 from linearizer_core.operators.matrix_functions import elementwise_power, real_power
 from linearizer_core.operators.scaled_identity import ScaledIdentity
+from linearizer_core.operators.tall import triangular_factor
 
 
 @final
@@ -119,6 +120,10 @@ class IdentityPlusLowRank(LinearOperator):
         left, values, right = torch.linalg.svd(core)
         return SVD(basis @ left, values, basis @ right.mT, tail=self.scale.item(), tail_multiplicity=len(basis) - len(core))
 
+    def _singular_values(self) -> tuple[Tensor, Tensor]:
+        outer, inner = triangular_factor([self.left, self.right], torch.float64).tensor_split([self.columns], dim=1)
+        return values_with_tail(self.scale, outer @ inner.mT, len(self.left))
+
     @property
     def _precision(self) -> float:
         return torch.finfo(self.dtype).eps * max(1, min(2 * self.columns, len(self.left)))
@@ -137,3 +142,12 @@ class IdentityPlusLowRank(LinearOperator):
         identity = torch.eye(self.columns, dtype=torch.float64, device=self.device)
         answer = function(SharedSubspace(wide.scale, wide.left, identity, wide.right))
         return (answer.to_low_rank() if isinstance(answer, SharedSubspace) else answer).to(self.dtype)
+
+
+def values_with_tail(scale: Tensor, low_rank: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """Singular values of ``c I + L`` on ``dim`` dimensions with their multiplicities: ``low_rank`` is L on a subspace that holds its range and its support."""
+    wide = scale.detach().double()
+    inside = torch.linalg.svdvals(low_rank + torch.diag(wide.expand(len(low_rank))))
+    values, multiplicities = torch.cat([inside, wide.abs()[None]]), torch.ones(len(inside) + 1, dtype=torch.int64, device=inside.device)
+    multiplicities[-1] = dim - len(inside)
+    return values[multiplicities > 0], multiplicities[multiplicities > 0]

@@ -11,6 +11,7 @@ from linearizer_core.errors import ShapeMismatchError, SingularOperatorError, Un
 from linearizer_core.operators.base import SVD, LinearOperator, Scalar
 from linearizer_core.operators.matrix_functions import real_power, reciprocal_above
 from linearizer_core.operators.scaled_identity import ScaledIdentity
+from linearizer_core.operators.tall import triangular_factor
 
 
 @final
@@ -123,6 +124,14 @@ class LowRank(LinearOperator):
 
     def _svd(self) -> SVD:
         return _factored_svd(self.left.double(), self.right.double())
+
+    def _singular_values(self) -> tuple[Tensor, Tensor]:
+        outer, inner = (triangular_factor([part], torch.float64) for part in (self.left, self.right))
+        values = torch.linalg.svdvals(outer @ inner.mT)
+        padded = torch.cat([values, values.new_zeros(1)])
+        multiplicities = torch.ones_like(padded, dtype=torch.int64)
+        multiplicities[-1] = min(self.shape) - len(values)
+        return padded[multiplicities > 0], multiplicities[multiplicities > 0]
 
     @property
     def _precision(self) -> float:

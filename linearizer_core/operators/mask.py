@@ -96,6 +96,10 @@ class Mask(LinearOperator):
     def pinv(self, rtol: float | None = None) -> Mask:
         return self
 
+    def truncate(self, rank: int) -> Mask:
+        self._require_rank(rank)
+        return Mask(Diagonal(self._values).truncate(rank).values != 0, dtype=self.dtype)
+
     def expm(self, t: float = 1.0) -> Diagonal:
         return Diagonal(self._values).expm(t)
 

@@ -9,11 +9,8 @@ from torch import Tensor
 
 from linearizer_core.errors import SingularOperatorError, UndefinedPowerError
 
-PADE = tuple(math.comb(13, j) / math.perm(26, j) for j in range(14))
-"""Coefficients of the numerator of the [13/13] Pade approximant of exp; the denominator has them with alternating signs."""
-
-PADE_RADIUS = 5.371920351148152
-"""Up to this 1-norm that approximant is exact to float64."""
+TAYLOR = ((1, 2), (2, 2), (2, 3), (3, 3), (3, 4), (4, 4))
+"""Taylor polynomials of exp with k blocks of s powers each, of degree k s; each costs one matrix product more than the one before."""
 
 RECONSTRUCTION_TOLERANCE = 1e-9
 """An eigendecomposition that reproduces its matrix less well than this is not used for powers."""
@@ -36,26 +33,26 @@ def inverse(matrix: Tensor, precision: float) -> Tensor:
 
 
 def expm(matrix: Tensor) -> Tensor:
-    r"""The exponential of a float64 matrix, by the [13/13] Pade approximant with scaling and squaring (Higham, doi 10.1137/04061101X).
+    r"""The exponentials of matrices ``(..., n, n)``, NaN for those that are not finite.
+
+    Scaling and squaring of the shortest Taylor polynomial that is exact to the dtype (Bader, Blanes, Casas, doi 10.3390/math7121174): products only, which
+    are fast for many small matrices at once, and few where the norm is small.
 
     Ours, because ``torch.linalg.matrix_exp`` of a single matrix is wrong by up to 2e-10 in float64 (1-norm 3e-4 to 5e-2; pytorch#196592, in 2.14.1 too).
     """
-    if not len(matrix):
+    if not matrix.numel():
         return matrix
-    # frexp keeps a norm that is infinite or NaN out of the exponent: such a matrix gives NaN.
-    squarings = max(0, math.frexp(_one_norm(matrix).item() / PADE_RADIUS)[1])
-    x = matrix / 2**squarings
-    square = x @ x
-    term = torch.eye(len(x), dtype=x.dtype, device=x.device)
-    even, odd = torch.zeros_like(x), torch.zeros_like(x)
-    for j in range(0, len(PADE), 2):
-        even = even + PADE[j] * term
-        odd = odd + PADE[j + 1] * term
-        term = term @ square
-    odd = x @ odd
-    result: Tensor = torch.linalg.solve(even - odd, even + odd)
-    for _ in range(squarings):
-        result = result @ result
+    half_eps = torch.finfo(matrix.dtype).eps / 2
+    radii = [(math.factorial(blocks * size + 1) * half_eps) ** (1 / (blocks * size + 1)) for blocks, size in TAYLOR]
+    norms = _one_norm(matrix.detach())
+    finite = norms.isfinite()
+    squarings = torch.where(finite, (norms / radii[-1]).log2().ceil(), 0).clamp(min=0)
+    x = matrix / 2 ** squarings[..., None, None] if bool(squarings.any()) else matrix
+    x = x if bool(finite.all()) else torch.where(finite[..., None, None], x, torch.nan)
+    largest = torch.where(finite, norms / 2**squarings, 0).max().item()
+    result = _taylor(x, *next((choice for choice, radius in zip(TAYLOR, radii, strict=True) if largest <= radius), TAYLOR[-1]))
+    for done in range(int(squarings.max().item())):
+        result = torch.where((squarings > done)[..., None, None], result @ result, result)
     return result
 
 
@@ -122,8 +119,22 @@ def _with_eigenvalues(vectors: Tensor, values: Tensor) -> Tensor:
     return solution.mT.real
 
 
+def _taylor(x: Tensor, blocks: int, size: int) -> Tensor:
+    """The Taylor polynomial of exp of degree ``blocks * size``, by Horner's rule in the power ``size`` (Paterson and Stockmeyer)."""
+    powers = [x]
+    while len(powers) < size:
+        powers.append(powers[-1] @ x)
+    result = powers[-1] / math.factorial(blocks * size)
+    for block in reversed(range(blocks)):
+        result = result if block == blocks - 1 else result @ powers[-1]
+        for offset, power in enumerate(powers[:-1], start=1):
+            result = torch.add(result, power, alpha=1 / math.factorial(block * size + offset))
+        result.diagonal(dim1=-2, dim2=-1).add_(1 / math.factorial(block * size))
+    return result
+
+
 def _one_norm(matrix: Tensor) -> Tensor:
-    return matrix.abs().sum(dim=0).max()
+    return matrix.abs().sum(dim=-2).amax(dim=-1)
 
 
 def _undefined(exponent: float, reason: str) -> str:

@@ -89,6 +89,12 @@ class ScaledIdentity(LinearOperator):
     def pinv(self, rtol: float | None = None) -> ScaledIdentity:
         return self._with(reciprocal_above(self.scale, 0.0))
 
+    def truncate(self, rank: int) -> LinearOperator:
+        from linearizer_core.operators.diagonal import Diagonal
+
+        self._require_rank(rank)
+        return Diagonal(self.scale.expand(self.dim)).truncate(rank)
+
     def expm(self, t: float = 1.0) -> ScaledIdentity:
         return self._with((t * self.scale.double()).exp())
 

@@ -10,10 +10,11 @@ from torch import Tensor
 
 from linearizer_core.errors import ShapeMismatchError, SingularOperatorError
 from linearizer_core.operators.base import SVD, LinearOperator, Scalar
-from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank
+from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank, values_with_tail
 from linearizer_core.operators.low_rank import LowRank
 from linearizer_core.operators.matrix_functions import inverse, phi_1
 from linearizer_core.operators.scaled_identity import ScaledIdentity
+from linearizer_core.operators.tall import inner_products, triangular_factor
 
 
 @final
@@ -25,7 +26,8 @@ class SharedSubspace(LinearOperator):
     .. math:: (c_1 I + U M_1 V^T)(c_2 I + U M_2 V^T) = c_1 c_2 I + U (c_1 M_2 + c_2 M_1 + M_1 G M_2) V^T,
 
     so sums, products, integer powers, inverses and exponentials cost nothing that grows with D. G is computed when first needed unless given.
-    With any other operator the result is an `IdentityPlusLowRank`.
+    With any other operator the result is an `IdentityPlusLowRank`. The dtype is that of M: U and V may be kept in a narrower one, and are widened where
+    they are used, so that a large model need not be copied for an M in float64.
 
     Raises:
         ShapeMismatchError: when the shapes do not fit together.
@@ -64,7 +66,7 @@ class SharedSubspace(LinearOperator):
     def gram(self) -> Tensor:
         """G = V^T U, ``(R, R)``."""
         if self._gram is None:
-            self._gram = self.right.mT @ self.left
+            self._gram = inner_products(self.right, self.left, self.dtype)
         return self._gram
 
     @property
@@ -81,14 +83,14 @@ class SharedSubspace(LinearOperator):
 
     def to_low_rank(self) -> IdentityPlusLowRank:
         """The same operator with U M as the left factor."""
-        return IdentityPlusLowRank(self.scale, self.left @ self.core, self.right)
+        return IdentityPlusLowRank(self.scale, self.left.to(self.dtype) @ self.core, self.right.to(self.dtype))
 
     def shares_subspace(self, other: LinearOperator) -> bool:
         """Whether ``other`` holds the very same U and V, so that the two combine in R dimensions."""
-        return isinstance(other, SharedSubspace) and self.left is other.left and self.right is other.right
+        return isinstance(other, SharedSubspace) and same_tensor(self.left, other.left) and same_tensor(self.right, other.right)
 
     def _apply(self, z: Tensor) -> Tensor:
-        return self.scale * z + (z @ self.right) @ self.core.mT @ self.left.mT
+        return self.scale * z + (z @ self.right.to(z.dtype)) @ self.core.mT @ self.left.mT.to(z.dtype)
 
     def _scale(self, factor: Scalar) -> SharedSubspace:
         return self._with(self.scale * factor, self.core * factor)
@@ -130,6 +132,10 @@ class SharedSubspace(LinearOperator):
     def _svd(self) -> SVD:
         return self.to(torch.float64).to_low_rank()._svd()
 
+    def _singular_values(self) -> tuple[Tensor, Tensor]:
+        outer, inner = triangular_factor([self.left, self.right], torch.float64).tensor_split([len(self.core)], dim=1)
+        return values_with_tail(self.scale, outer @ self.core.double() @ inner.mT, len(self.left))
+
     @property
     def _precision(self) -> float:
         return torch.finfo(self.dtype).eps * max(1, min(2 * len(self.core), len(self.left)))
@@ -140,6 +146,14 @@ class SharedSubspace(LinearOperator):
 
     def _with(self, scale: Tensor, core: Tensor) -> SharedSubspace:
         return SharedSubspace(scale, self.left, core.to(self.dtype), self.right, self._gram)
+
+
+def same_tensor(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors are one, or, where no gradient tells them apart, lie in one place: two collapses of one core share its subspace."""
+    if first is second or (torch.is_grad_enabled() and (first.requires_grad or second.requires_grad)):
+        return first is second
+    layouts = [(tensor.data_ptr(), tensor.dtype, tensor.device, tensor.shape, tensor.stride()) for tensor in (first, second)]
+    return layouts[0] == layouts[1]
 
 
 def _lowered(operator: LinearOperator) -> LinearOperator:

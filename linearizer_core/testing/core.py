@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import final
 
 import torch
@@ -15,7 +15,7 @@ from linearizer_core.condition import Condition
 from linearizer_core.core_operator import CoreOperator, TimeDependentCore
 from linearizer_core.errors import CheckFailure, ConditionError, ConfigError, LinearizerError, NoTerminalLimitError, NotInitializedError, UnknownSolverError
 from linearizer_core.operators import LinearOperator
-from linearizer_core.operators.flow import uniform_grid
+from linearizer_core.operators.flow import time_grid
 from linearizer_core.testing.check import Check, Context, SkipCheck
 from linearizer_core.testing.numerics import largest_error, require_close, require_same_bits
 from linearizer_core.testing.operator import CHECKS as LAWS
@@ -214,26 +214,38 @@ def predict_matches_at(subject: CoreSubject, context: Context) -> str:
     return f"largest error {largest:.1e}"
 
 
+def at_times(subject: CoreSubject, context: Context) -> None:
+    times = torch.tensor([0.2, 0.0, 0.9, 0.5, 0.9, 1.0], dtype=torch.float64)
+    for core in _flows(subject):
+        together, cause = core.at_times(times), "the operators come in the order of the times"
+        if len(together) != len(times):
+            raise CheckFailure(f"shape {core.shape}: at_times gives {len(together)} operators for {len(times)} times; {cause}")
+        for t, found in zip(times.tolist(), together, strict=True):
+            require_close(found.to_dense(), core.at(t).to_dense(), _EXACT, f"shape {core.shape}: at_times at t = {t} is not at({t})", cause)
+
+
 def velocity(subject: CoreSubject, context: Context) -> None:
     for core in _flows(subject):
         z = torch.randn(3, core.dim, dtype=torch.float64)
         for t in (0.0, 0.4, 0.9):
             expected = (core.at(t)(z) - z) / (1 - t)
             claim = f"shape {core.shape}: velocity_at({t}) is not (A_t - I)/(1 - t)"
-            require_close(core.velocity_at(t)(z), expected, _EXACT, claim, "an overridden velocity_at must be the same operator")
+            require_close(core.velocity_at(t)(z), expected, _EXACT, claim, "an overridden velocities must give the same operator")
 
 
 def collapse(subject: CoreSubject, context: Context) -> str:
     largest: dict[str, float] = {}
     for core in _flows(subject):
         z = torch.randn(3, core.dim, dtype=torch.float64)
-        for solver in core.solvers:
-            for grid in (uniform_grid(_STEPS), torch.tensor([0.1, 0.25, 0.6], dtype=torch.float64)):
+        for terminal, solver in product(core.terminals, core.solvers):
+            grids = [time_grid(_STEPS, terminal), torch.tensor([0.1, 0.25, 0.6], dtype=torch.float64)]
+            for grid in grids[terminal == "last_step" :]:  # at t = 1 the solver may be refused, see the check terminal
                 with torch.no_grad():
-                    collapsed, loop = core.propagator(grid, solver), core.integrate(z, grid, solver)
+                    collapsed, loop = core.propagator(grid, solver, terminal=terminal), core.integrate(z, grid, solver, terminal=terminal)
+                where = f"shape {core.shape}, solver {solver!r}, terminal {terminal!r}"
                 if collapsed.dtype != torch.float64:
-                    raise CheckFailure(f"shape {core.shape}: propagator(grid, {solver!r}) is {collapsed.dtype}, expected torch.float64")
-                claim = f"shape {core.shape}, solver {solver!r}: the collapsed operator is not the loop"
+                    raise CheckFailure(f"{where}: the propagator is {collapsed.dtype}, expected torch.float64")
+                claim = f"{where}: the collapsed operator is not the loop"
                 error = require_close(collapsed(z), loop, _EXACT, claim, "propagator and integrate must take the same steps, the last one leftmost")
                 largest[solver] = max(largest.get(solver, 0.0), error)
     return ", ".join(f"{solver} {error:.1e}" for solver, error in largest.items())
@@ -243,7 +255,7 @@ def grids(subject: CoreSubject, context: Context) -> None:
     for core in _flows(subject):
         z = torch.randn(1, core.dim, dtype=torch.float64)
         for what, grid, solver, expected in (
-            ("a solver that is not offered", uniform_grid(3), "no-such-solver", UnknownSolverError),
+            ("a solver that is not offered", time_grid(3), "no-such-solver", UnknownSolverError),
             ("a grid that decreases", torch.tensor([0.5, 0.2]), core.solvers[0], ConfigError),
             ("a grid outside [0, 1]", torch.tensor([0.5, 1.5]), core.solvers[0], ConfigError),
         ):
@@ -257,18 +269,21 @@ def grids(subject: CoreSubject, context: Context) -> None:
 
 
 def terminal(subject: CoreSubject, context: Context) -> str:
-    says = ""
+    reached: dict[str, None] = {}
     for core in _flows(subject):
-        for solver in core.solvers:
+        for rule, solver in product(core.terminals, core.solvers):
             try:
                 with torch.no_grad():
-                    last = core.propagator(uniform_grid(4, stop=1.0), solver).to_dense()
-            except NoTerminalLimitError:
-                continue
+                    last = core.propagator(time_grid(4, rule), solver, terminal=rule).to_dense()
+            except NoTerminalLimitError as error:
+                if rule == "last_step":
+                    continue
+                raise CheckFailure(f"shape {core.shape}: it offers terminal {rule!r}, but with solver {solver!r} {error}; take it out of terminals") from error
             if not bool(last.isfinite().all()):
-                raise CheckFailure(f"shape {core.shape}, solver {solver!r}: the propagator to t = 1 is not finite; raise NoTerminalLimitError")
-            says += f" {solver}" if solver not in says.split() else ""
-    return f"reach t = 1:{says or ' none'}"
+                raise CheckFailure(f"shape {core.shape}, solver {solver!r}, terminal {rule!r}: the propagator is not finite; raise NoTerminalLimitError")
+            if rule != "early":
+                reached[f"{solver} ({rule})"] = None
+    return f"reach t = 1: {', '.join(reached) or 'none'}"
 
 
 def leading_rank(subject: CoreSubject, context: Context) -> str:
@@ -303,10 +318,11 @@ CHECKS = tuple(
         ("modes-agree", "two calls, and both modes, give the same operator", modes_agree),
         ("conditions-used", "a declared condition changes the operator, and must be given", conditions_used),
         ("predict-matches-at", "predict(z, t) is at(t)(z)", predict_matches_at),
+        ("at-times", "at_times gives at(t) for each of the times, in their order", at_times),
         ("velocity", "velocity_at(t) is (A_t - I)/(1 - t)", velocity),
-        ("collapse", "for every solver, the collapsed operator is the loop", collapse),
+        ("collapse", "for every solver and terminal rule, the collapsed operator is the loop", collapse),
         ("grids", "an unknown solver, and a grid that decreases or leaves [0, 1], are refused", grids),
-        ("terminal", "a propagator to t = 1 is finite, or refused", terminal),
+        ("terminal", "a propagator to t = 1 is finite, or refused; where the rule limit is offered, it is finite", terminal),
         ("leading-rank", "where leading_rank r is declared, A_t keeps the first r coordinates and nothing else", leading_rank),
     )
 )

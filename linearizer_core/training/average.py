@@ -40,13 +40,12 @@ class WeightAverage:
     def update(self, updates: int) -> None:
         """Take the current weights into the average; ``updates`` counts the earlier updates."""
         weight = 1.0 - averaging_decay(self.ema, self.warmup, updates)
-        torch._foreach_lerp_(self._average, [parameter.detach() for parameter in self._parameters.values()], weight)
+        torch._foreach_lerp_(self._average, list(self._parameters.values()), weight)
 
     @torch.no_grad()
     def copy_to_parameters(self) -> None:
         """Overwrite the weights with their average."""
-        for parameter, average in zip(self._parameters.values(), self._average, strict=True):
-            parameter.copy_(average)
+        torch._foreach_copy_(list(self._parameters.values()), self._average)
 
     @contextmanager
     def applied(self) -> Iterator[None]:
@@ -57,8 +56,7 @@ class WeightAverage:
             yield
         finally:
             with torch.no_grad():
-                for parameter, value in zip(self._parameters.values(), kept, strict=True):
-                    parameter.copy_(value)
+                torch._foreach_copy_(list(self._parameters.values()), kept)
 
     def tensors(self) -> dict[str, Tensor]:
         """The averages by parameter name."""

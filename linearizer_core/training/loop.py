@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from linearizer_core.bijections import Reversible, set_reversible
 from linearizer_core.config import TrainingConfig
 from linearizer_core.data import Batch, Splits, collate
 from linearizer_core.errors import CheckpointError, NonFiniteLossError, TrainingError
@@ -27,7 +26,9 @@ from linearizer_core.training.accelerator import make_accelerator
 from linearizer_core.training.average import WeightAverage
 from linearizer_core.training.checkpoint import CheckpointFolder, TrainingState
 from linearizer_core.training.differences import differing_keys
+from linearizer_core.training.execution import executed_as
 from linearizer_core.training.monitor import measure_invertibility
+from linearizer_core.training.optimizer import make_optimizer
 from linearizer_core.training.sampler import StageSampler
 from linearizer_core.training.samples import write_samples
 from linearizer_core.training.schedule import learning_rate
@@ -37,8 +38,6 @@ from linearizer_core.training.state import load_model, load_optimizer, model_ten
 from linearizer_core.training.tracking import MetricsFile
 
 __all__ = ["FitResult", "fit"]
-
-_OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
 
 
 @dataclass(frozen=True)
@@ -96,6 +95,8 @@ class _Fit:
             "seed": config.seed,
             "mixed_precision": config.mixed_precision,
             "accumulation_steps": config.accumulation_steps,
+            "compile": config.compile,
+            "channels_last": config.channels_last,
             "reversible": config.reversible and config.reversible.model_dump(mode="json"),
             "stages": {stage.name: stage.config.model_dump(mode="json") for stage in self.stages},
         }
@@ -109,23 +110,20 @@ class _Fit:
         self.config.output.mkdir(parents=True, exist_ok=True)
         trainable = {name: parameter.requires_grad for name, parameter in self.model.named_parameters()}
         self.model.to(self.accelerator.device).train()
-        if self.config.reversible is not None:
-            set_reversible(self.model, Reversible(**self.config.reversible.model_dump()))
         resumed, state, tensors = self._restore()
         self.metrics = MetricsFile(self.config.output / "metrics.jsonl", step=state.step) if main else None
         total = sum(stage.config.steps for stage in self.stages)
         # None: shown on a terminal, silent in a file.
         self.bar = tqdm(total=total, initial=state.step, disable=None if main else True, unit="step", smoothing=0.05)
         try:
-            for index in range(state.stage, len(self.stages)):
-                position = state.stage_step if index == state.stage else 0
-                self._train_stage(index, position, tensors)
+            with executed_as(self.config, self.model):
+                for index in range(state.stage, len(self.stages)):
+                    position = state.stage_step if index == state.stage else 0
+                    self._train_stage(index, position, tensors)
         finally:
             self.bar.close()
             if self.metrics is not None:
                 self.metrics.close()
-        if self.config.reversible is not None:
-            set_reversible(self.model, None)
         for name, parameter in self.model.named_parameters():
             parameter.requires_grad_(trainable[name])
         return FitResult(steps=total, seconds=dict(self.seconds), resumed_from=resumed)
@@ -166,9 +164,7 @@ class _Fit:
         module = StageStep(stage, self.model)
         if position == 0:
             self._rehearse(index, module, dataset, parameters)
-        options = stage.config.optimizer
-        kind = _OPTIMIZERS[options.name]
-        optimizer = kind(parameters.values(), lr=options.lr, betas=options.betas, weight_decay=options.weight_decay)  # type: ignore[call-arg]
+        optimizer = make_optimizer(parameters.values(), stage.config.optimizer)
         wrapped, prepared = accelerator.prepare(module, optimizer)
         # After the distributed wrapper, which gives every process the weights of the first.
         ema = stage.config.ema
@@ -225,9 +221,11 @@ class _Fit:
             num_workers=self.config.num_workers,
             # Its own: otherwise starting the loader would draw from the global random state.
             generator=torch.Generator(),
+            # From pinned memory a copy to a GPU runs while the host goes on.
+            pin_memory=device.type == "cuda",
         )
         for batch in loader:
-            yield {name: tensor.to(device) for name, tensor in batch.items()}
+            yield {name: tensor.to(device, non_blocking=True) for name, tensor in batch.items()}
 
     # --- one stage -----------------------------------------------------------------------------------
 
@@ -273,12 +271,20 @@ class _Fit:
             for name, value in values.items():
                 share = value.detach().float() / pieces
                 totals[name] = totals[name] + share if micro else share
-        norm = accelerator.clip_grad_norm_(progress.parameters.values(), config.clip_norm or math.inf)
+        norm = self._clip(progress.parameters.values(), config.clip_norm)
         progress.prepared.step()
-        if progress.average is not None and not progress.prepared.step_was_skipped:
-            progress.average.update(step)
+        if progress.average is not None:
+            progress.average.update(step)  # also after a step that fp16 skipped: to know of that, the host would have to wait
         self.columns = ["loss", "grad_norm", *sorted(totals.keys() - {"loss"})]
         self.window.append(torch.stack([totals["loss"], norm.float(), *(totals[name] for name in self.columns[2:])]))
+
+    def _clip(self, parameters: Iterable[nn.Parameter], clip_norm: float | None) -> Tensor:
+        """The norm of the gradient before it is clipped. Nothing is multiplied where nothing is to be clipped."""
+        if clip_norm is not None:
+            norm: Tensor = self.accelerator.clip_grad_norm_(parameters, clip_norm)
+            return norm
+        self.accelerator.unscale_gradients()
+        return torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters if parameter.grad is not None])
 
     # --- what is written -------------------------------------------------------------------------------
 

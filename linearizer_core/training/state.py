@@ -54,7 +54,10 @@ def optimizer_tensors(optimizer: torch.optim.Optimizer, names: list[str]) -> dic
 def load_optimizer(optimizer: torch.optim.Optimizer, names: list[str], tensors: Mapping[str, Tensor]) -> None:
     """The inverse of `optimizer_tensors`."""
     state: dict[int, dict[str, Any]] = {}
+    parameters = optimizer.param_groups[0]["params"]
     for key, value in tensors.items():
         name, entry = key.rsplit(_SEPARATOR, 1)
-        state.setdefault(names.index(name), {})[entry] = value
+        index = names.index(name)
+        # Fused optimisers go through memory: moments need the strides of their parameter, which a file does not keep.
+        state.setdefault(index, {})[entry] = torch.empty_like(parameters[index], dtype=value.dtype).copy_(value) if value.ndim else value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})

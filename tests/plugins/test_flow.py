@@ -23,7 +23,7 @@ from linearizer_core.factory import create_dataset
 from linearizer_core.metrics import relative_error
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import Mask
-from linearizer_core.operators.flow import uniform_grid
+from linearizer_core.operators.flow import time_grid
 from linearizer_core.pretrained import build_model
 from linearizer_core.task import Task
 from linearizer_core.training import fit
@@ -234,11 +234,11 @@ def test_resume_gives_the_bits_of_the_uninterrupted_run(step: int, splits: Split
 def test_one_step_equals_the_loop_on_the_same_noise(by_condition: tuple[str, Task, LinearizerModel], solver: str) -> None:
     _, _, model = by_condition
     noise, condition = torch.randn(16, 64, generator=seeded()), bijection_of(model).draw_condition(16, seeded())
-    operator = flow_core(model).propagator(uniform_grid(50), solver)
+    operator = flow_core(model).propagator(time_grid(50), solver)
     with torch.no_grad():
         assert relative_error(generate(model, noise, condition, operator.to(torch.float32)), generate_by_loop(model, noise, condition, 50, solver)) < 1e-5
         wide, double = noise.double(), copy.deepcopy(model).double()
-        operator = flow_core(double).propagator(uniform_grid(50), solver)
+        operator = flow_core(double).propagator(time_grid(50), solver)
         assert relative_error(generate(double, wide, condition, operator), generate_by_loop(double, wide, condition, 50, solver)) < 1e-12
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,8 +10,9 @@ from torch import Tensor, nn
 
 from linearizer_core.condition import Condition, require_label
 from linearizer_core.core_operator import CoreOperator, TimeDependentCore
-from linearizer_core.errors import ConditionError, NoTerminalLimitError
+from linearizer_core.errors import ConditionError
 from linearizer_core.operators import Dense, LinearOperator, ScaledIdentity
+from linearizer_core.operators.flow import velocity_operator
 from linearizer_core.testing import CoreSubject
 
 from .wrong_operators import WrongExponential
@@ -93,15 +95,23 @@ class OtherPrediction(Decay):
         return (1 + t.square())[:, None] * (z @ self.weight.mT)
 
 
+class OtherTimes(Decay):
+    def at_times(self, times: Tensor) -> Sequence[LinearOperator]:
+        return [self.at(t) for t in times.sort(descending=True).values.tolist()]
+
+    def velocities(self, times: Tensor) -> Sequence[LinearOperator]:
+        return [velocity_operator(self.at(t), t) for t in times.tolist()]
+
+
 class OtherVelocity(Decay):
-    def velocity_at(self, t: float) -> LinearOperator:
-        return 1.1 * super().velocity_at(t)
+    def velocities(self, times: Tensor) -> Sequence[LinearOperator]:
+        return [1.1 * operator for operator in super().velocities(times)]
 
 
 class LosesAStep(Decay):
-    def propagator(self, grid: Tensor, solver: str = "euler", *, rtol: float = 1e-12) -> LinearOperator:
+    def propagator(self, grid: Tensor, solver: str = "euler", **options: Any) -> LinearOperator:
         self.check_flow(grid, solver)
-        return super().propagator(torch.cat([grid[:1], grid[2:]]), solver, rtol=rtol) if len(grid) > 2 else super().propagator(grid, solver, rtol=rtol)
+        return super().propagator(torch.cat([grid[:1], grid[2:]]) if len(grid) > 2 else grid, solver, **options)
 
 
 class AnyGrid(Decay):
@@ -110,11 +120,9 @@ class AnyGrid(Decay):
 
 
 class NoTerminalError(Decay):
-    def velocity_at(self, t: float) -> LinearOperator:
-        try:
-            return super().velocity_at(t)
-        except NoTerminalLimitError:
-            return (self.at(t) - ScaledIdentity(1.0, self.dim, dtype=self.weight.dtype)) * float("inf")
+    def velocities(self, times: Tensor) -> Sequence[LinearOperator]:
+        one = ScaledIdentity(1.0, self.dim, dtype=self.weight.dtype)
+        return [velocity_operator(self.at(t), t) if t < 1 else (self.at(t) - one) * float("inf") for t in times.tolist()]
 
 
 class FalseRank(Decay):
@@ -137,6 +145,7 @@ WRONG = {
     "modes-agree": subject(TrainingDiffers),
     "conditions-used": subject(IgnoresItsCondition),
     "predict-matches-at": subject(OtherPrediction),
+    "at-times": subject(OtherTimes),
     "velocity": subject(OtherVelocity),
     "collapse": subject(LosesAStep),
     "grids": subject(AnyGrid),

@@ -46,24 +46,29 @@ class ActNorm(TractableBijection):
         # Reading the buffer waits for the accelerator and breaks compiled graphs, so it is read until it is True, then no more.
         self._known_to_be_initialized = False
 
-    def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_input(x)
         if self.training and not self._is_initialized():
             self._initialize(x)
         self._require_initialized()
-        shift, log_scale = self.shift.to(x.dtype), self.log_scale.to(x.dtype)
         with full_precision(x):
-            return (x + shift) * log_scale.exp(), self._logdet(x, log_scale)
+            return (x + self.shift.to(x.dtype)) * self.log_scale.to(x.dtype).exp()
 
-    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_latent(z)
         self._require_initialized()
-        shift, log_scale = self.shift.to(z.dtype), self.log_scale.to(z.dtype)
         with full_precision(z):
-            return z * (-log_scale).exp() - shift, -self._logdet(z, log_scale)
+            return z * (-self.log_scale.to(z.dtype)).exp() - self.shift.to(z.dtype)
 
-    def _logdet(self, x: Tensor, log_scale: Tensor) -> Tensor:
-        return (log_scale.sum() * math.prod(self.in_shape[1:])).expand(len(x))
+    def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+        return self.forward(x, condition), self._logdet(x)
+
+    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+        return self.inverse(z, condition), -self._logdet(z)
+
+    def _logdet(self, x: Tensor) -> Tensor:
+        with full_precision(x):
+            return (self.log_scale.to(x.dtype).sum() * math.prod(self.in_shape[1:])).expand(len(x))
 
     @torch.no_grad()
     def _initialize(self, x: Tensor) -> None:

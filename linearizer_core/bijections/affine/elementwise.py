@@ -49,17 +49,35 @@ class ElementwiseAffine(TractableBijection):
         self.log_scale = nn.Parameter(torch.zeros(shape))
         self.shift = nn.Parameter(torch.zeros(shape))
 
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        return self._moved(x, condition)[0]
+
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        return self._moved_back(z, condition)[0]
+
     def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+        z, log_scale = self._moved(x, condition)
+        with full_precision(x):
+            return z, self._logdet(x, log_scale)
+
+    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+        x, log_scale = self._moved_back(z, condition)
+        with full_precision(z):
+            return x, -self._logdet(z, log_scale)
+
+    def _moved(self, x: Tensor, condition: Condition | None) -> tuple[Tensor, Tensor]:
+        """The image, and the log-scales in use."""
         self.check_input(x)
         shift, log_scale = self._parameters_for(x, condition)
         with full_precision(x):
-            return (x + shift) * log_scale.exp(), self._logdet(x, log_scale)
+            return (x + shift) * log_scale.exp(), log_scale
 
-    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def _moved_back(self, z: Tensor, condition: Condition | None) -> tuple[Tensor, Tensor]:
+        """The preimage, and the log-scales that were undone."""
         self.check_latent(z)
         shift, log_scale = self._parameters_for(z, condition)
         with full_precision(z):
-            return z * (-log_scale).exp() - shift, -self._logdet(z, log_scale)
+            return z * (-log_scale).exp() - shift, log_scale
 
     def _parameters_for(self, x: Tensor, condition: Condition | None) -> tuple[Tensor, Tensor]:
         shift, log_scale = self.shift.to(x.dtype), self.log_scale.to(x.dtype)

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from linearizer_core.bijections.affine.float64 import Float64Constants
-from linearizer_core.bijections.base import Shape, TractableBijection, full_precision
+from linearizer_core.bijections.affine.permutation import inverse_permutation
+from linearizer_core.bijections.base import Shape, VolumePreserving, full_precision
 from linearizer_core.bijections.memory.replay import Replay
+from linearizer_core.bijections.remembered import remembered
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError
 
@@ -18,11 +20,11 @@ DENSE_MIXING_LIMIT = 64
 """Largest number of channels that `FixedOrthogonal` mixes by one dense matrix."""
 
 CAYLEY_LIMIT = 2048
-"""Largest number of channels of `CayleyMixing`, whose every call solves a linear system of that size in float64."""
+"""Largest number of channels of `CayleyMixing`, whose every call in training solves a linear system of that size in float64."""
 
 
 @final
-class FixedOrthogonal(TractableBijection):
+class FixedOrthogonal(VolumePreserving):
     r""":math:`z = Q x` along the first dimension, Q a random orthogonal matrix that is not learned.
 
     Up to 64 channels Q is dense. Above, :math:`Q = (Q_1 \otimes Q_2) S P` with a permutation P, signs S and two factors of nearly
@@ -57,21 +59,21 @@ class FixedOrthogonal(TractableBijection):
         )
         self.register_buffer("permutation", torch.randperm(channels, generator=generator))
 
-    def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_input(x)
         with full_precision(x):
             columns = x.reshape(len(x), self.in_shape[0], math.prod(self.in_shape[1:]))
             if not self.is_dense:
                 columns = columns.index_select(1, self.get_buffer("permutation")) * self.factors["signs"].to(x.dtype)
-            return self._multiply(columns, transpose=False).reshape(x.shape), x.new_zeros(len(x))
+            return self._multiply(columns, transpose=False).reshape(x.shape)
 
-    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_latent(z)
         with full_precision(z):
             columns = self._multiply(z.reshape(len(z), self.in_shape[0], math.prod(self.in_shape[1:])), transpose=True)
             if not self.is_dense:
-                columns = (columns * self.factors["signs"].to(z.dtype)).index_select(1, self.get_buffer("permutation").argsort())
-            return columns.reshape(z.shape), z.new_zeros(len(z))
+                columns = (columns * self.factors["signs"].to(z.dtype)).index_select(1, inverse_permutation(self.get_buffer("permutation")))
+            return columns.reshape(z.shape)
 
     def _multiply(self, columns: Tensor, *, transpose: bool) -> Tensor:
         """Multiply ``(B, C, N)`` by the dense matrix, or by the Kronecker product of the two factors."""
@@ -81,17 +83,20 @@ class FixedOrthogonal(TractableBijection):
             return mix_channels(right, columns)
         left = self.factors["left"].to(columns.dtype)
         left = left.T if transpose else left
+        if columns.shape[2] == 1:
+            return (left @ (columns.reshape(len(columns), len(left), len(right)) @ right.T)).reshape(columns.shape)
         blocks = columns.reshape(len(columns), len(left), len(right), columns.shape[2])
         mixed: Tensor = torch.einsum("il,bljn->bijn", left, torch.einsum("jr,blrn->bljn", right, blocks))
         return mixed.flatten(1, 2)
 
 
 @final
-class CayleyMixing(TractableBijection):
+class CayleyMixing(VolumePreserving):
     r""":math:`z = Q x` along the first dimension, :math:`Q = (I - W)(I + W)^{-1}` with a learned skew-symmetric W.
 
     Q is orthogonal to float64 rounding for any parameters, so no projection is needed and the inverse is :math:`Q^T`.
-    W starts at random, of operator norm about 2, so that Q mixes from the first step. Each call costs O(C^3), in float64.
+    W starts at random, of operator norm about 2, so that Q mixes from the first step. In training each call costs O(C^3), in float64; in evaluation Q is
+    `remembered`.
 
     Arguments:
         in_shape: shape of one example; channels lie along its first dimension.
@@ -112,9 +117,7 @@ class CayleyMixing(TractableBijection):
         super().__init__(in_shape)
         channels = self.in_shape[0]
         if channels > CAYLEY_LIMIT:
-            raise BijectionError(
-                f"CayleyMixing: {channels} channels, expected at most {CAYLEY_LIMIT} (each call solves a system of that size); use FixedOrthogonal"
-            )
+            raise BijectionError(f"CayleyMixing: {channels} channels, expected at most {CAYLEY_LIMIT} (it solves a system of that size); use FixedOrthogonal")
         generator = torch.Generator().manual_seed(seed)
         count = channels * (channels - 1) // 2
         self.skew = nn.Parameter((torch.randn(count, generator=generator, dtype=torch.float64) / channels**0.5).to(torch.get_default_dtype()))
@@ -129,15 +132,19 @@ class CayleyMixing(TractableBijection):
         matrix: Tensor = torch.linalg.solve(identity + skew, identity - skew)
         return matrix
 
-    def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_input(x)
         with full_precision(x):
-            return mix_channels(self.orthogonal_matrix(), x), x.new_zeros(len(x))
+            return mix_channels(self._cast_matrix(x.dtype), x)
 
-    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_latent(z)
         with full_precision(z):
-            return mix_channels(self.orthogonal_matrix().T, z), z.new_zeros(len(z))
+            return mix_channels(self._cast_matrix(z.dtype).T, z)
+
+    @remembered
+    def _cast_matrix(self, dtype: torch.dtype) -> Tensor:
+        return self.orthogonal_matrix().to(dtype)
 
     def replay(self, z: Tensor, condition: Condition | None = None, *, with_logdet: bool = False) -> Replay:
         return self._replay(z, inverse=False)
@@ -156,7 +163,10 @@ class CayleyMixing(TractableBijection):
 
 def mix_channels(matrix: Tensor, x: Tensor) -> Tensor:
     """The matrix ``(C, C)``, cast to the dtype of ``x``, times ``x`` of shape ``(B, C, ...)`` at every position."""
-    mixed: Tensor = torch.einsum("oc,bcn->bon", matrix.to(x.dtype), x.reshape(*x.shape[:2], math.prod(x.shape[2:])))
+    matrix, positions = matrix.to(x.dtype), math.prod(x.shape[2:])
+    if positions == 1:  # one kernel; einsum would launch one too, after a dozen views, and leave the result transposed
+        return (x.reshape(x.shape[:2]) @ matrix.T).reshape(x.shape)
+    mixed: Tensor = torch.einsum("oc,bcn->bon", matrix, x.reshape(*x.shape[:2], positions))
     return mixed.reshape(x.shape)
 
 

@@ -11,11 +11,12 @@ from torch import Tensor, nn
 from linearizer_core.bijections.affine.float64 import Float64Constants
 from linearizer_core.bijections.affine.orthogonal import mix_channels
 from linearizer_core.bijections.base import Shape, TractableBijection, full_precision
+from linearizer_core.bijections.remembered import remembered
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError
 
 PLU_LIMIT = 2048
-"""Largest number of channels of `PLUMixing`, whose every call multiplies or solves matrices of that size in float64."""
+"""Largest number of channels of `PLUMixing`, whose every call in training multiplies or solves matrices of that size in float64."""
 
 
 @final
@@ -25,7 +26,8 @@ class PLUMixing(TractableBijection):
 
     P is a permutation, L unit lower triangular, U strictly upper triangular. P and the signed diagonal s come from a random orthogonal matrix and stay
     fixed; L, U and h are learned, and W starts as that matrix. The bound keeps :math:`|\det W|` within :math:`e^{\pm a C}`, so W never becomes singular.
-    How far it stretches single directions is not bounded, since L and U are free; `CayleyMixing` stretches none. Each call costs O(C^3), in float64.
+    How far it stretches single directions is not bounded, since L and U are free; `CayleyMixing` stretches none. Each call in training
+    costs O(C^3), in float64; in evaluation W and its inverse are `remembered`.
 
     Arguments:
         in_shape: shape of one example; C channels lie along its first dimension.
@@ -47,7 +49,7 @@ class PLUMixing(TractableBijection):
         super().__init__(in_shape)
         channels = self.in_shape[0]
         if channels > PLU_LIMIT:
-            raise BijectionError(f"PLUMixing: {channels} channels, expected at most {PLU_LIMIT} (each call solves systems of that size); use FixedOrthogonal")
+            raise BijectionError(f"PLUMixing: {channels} channels, expected at most {PLU_LIMIT} (it solves systems of that size); use FixedOrthogonal")
         self.log_diagonal_bound = log_diagonal_bound
         generator = torch.Generator().manual_seed(seed)
         orthogonal = torch.linalg.qr(torch.randn(channels, channels, generator=generator, dtype=torch.float64)).Q
@@ -74,12 +76,30 @@ class PLUMixing(TractableBijection):
     def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         self.check_input(x)
         with full_precision(x):
-            return mix_channels(self.matrix(), x), self._logdet(x)
+            return mix_channels(self._cast_matrix(x.dtype), x), self._logdet(x)
 
     def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         self.check_latent(z)
         with full_precision(z):
-            return mix_channels(self.inverse_matrix(), z), -self._logdet(z)
+            return mix_channels(self._cast_inverse(z.dtype), z), -self._logdet(z)
+
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        self.check_input(x)
+        with full_precision(x):
+            return mix_channels(self._cast_matrix(x.dtype), x)
+
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        self.check_latent(z)
+        with full_precision(z):
+            return mix_channels(self._cast_inverse(z.dtype), z)
+
+    @remembered
+    def _cast_matrix(self, dtype: torch.dtype) -> Tensor:
+        return self.matrix().to(dtype)
+
+    @remembered
+    def _cast_inverse(self, dtype: torch.dtype) -> Tensor:
+        return self.inverse_matrix().to(dtype)
 
     def _triangles(self) -> tuple[Tensor, Tensor]:
         channels = self.in_shape[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import reduce
 from typing import final
 
 import torch
@@ -34,8 +35,8 @@ class ConditionEmbedding(nn.Module):
         self.tables = nn.ParameterDict({name: 0.5 * torch.randn(count, width) for name, count in categories.items()})
 
     def forward(self, condition: Condition | None, batch: int) -> Tensor:
-        rows = [self.tables[name][require_label(condition, name, count, batch)] for name, count in self.categories.items()]
-        return torch.stack(rows).sum(0)
+        rows: Tensor = reduce(torch.add, (self.tables[name][require_label(condition, name, count, batch)] for name, count in self.categories.items()))
+        return rows
 
     def added_to(self, h: Tensor, condition: Condition | None) -> Tensor:
         """``h`` of shape ``(B, width, ...)`` plus the result at every position, in the dtype of ``h``."""

@@ -97,7 +97,8 @@ class TimmConditioner(nn.Module):
         grid = (height // patch, width // patch)
         # By hand what pixel_unshuffle and pixel_shuffle do: those leave an empty batch as it is.
         pixels = x.reshape(batch, channels, grid[0], patch, grid[1], patch).permute(0, 1, 3, 5, 2, 4)
-        h: Tensor = self.first(pixels.flatten(1, 3).permute(0, 2, 3, 1))  # (B, H / patch, W / patch, width)
+        # Contiguous: for strided inputs torch chooses another product where the weights need a gradient, which may round otherwise.
+        h: Tensor = self.first(pixels.flatten(1, 3).permute(0, 2, 3, 1).contiguous())  # (B, H / patch, W / patch, width)
         h = h + self.positions.to(h.dtype)
         if self.embedding is not None:
             h = h + self.embedding(condition, len(x)).to(h.dtype)[:, None, None]

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from linearizer_core.bijections.base import full_precision
+from linearizer_core.bijections.remembered import remembered
 from linearizer_core.bijections.tf32 import without_tf32
 from linearizer_core.errors import BijectionError, InputShapeError
 
@@ -156,6 +157,7 @@ class LipschitzLinear(nn.Linear):
         self.lipschitz = _positive(type(self).__name__, lipschitz)
         self.norm = OperatorNorm((in_features,), _matrix_vector, _transpose_vector)
 
+    @remembered
     def bounded_weight(self) -> Tensor:
         """The weight in use, rescaled where it is too large."""
         return _rescaled(self.weight, self.norm, self.lipschitz)
@@ -206,6 +208,7 @@ class LipschitzConv2d(nn.Conv2d):
         padding = kernel_size // 2
         self.norm = OperatorNorm((in_channels, *grid), partial(_convolution, padding=padding), partial(_transposed_convolution, padding=padding))
 
+    @remembered
     def bounded_weight(self) -> Tensor:
         """The kernel in use, rescaled where it is too large."""
         return _rescaled(self.weight, self.norm, self.lipschitz)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from linearizer_core.bijections.base import Bijection, Shape, full_precision
 from linearizer_core.bijections.contractive.fixed_point import solve_fixed_point
 from linearizer_core.bijections.memory.first_order import first_order_only
+from linearizer_core.bijections.remembered import constant_weights
 from linearizer_core.bijections.tf32 import without_tf32
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError, LogDetUnavailableError
@@ -120,7 +121,8 @@ class ContractiveResidual(Bijection):
     def _solve(self, step: Callable[[Tensor], Tensor], start: Tensor) -> Tensor:
         tolerance = _TOLERANCES.get(start.dtype, _TOLERANCE) if self.tolerance is None else self.tolerance
         name = f"ContractiveResidual{self.in_shape}"
-        return solve_fixed_point(step, start, name=name, contraction=self.contraction, tolerance=tolerance, max_iterations=self.max_iterations)
+        with constant_weights():
+            return solve_fixed_point(step, start, name=name, contraction=self.contraction, tolerance=tolerance, max_iterations=self.max_iterations)
 
     def _residual_of(self, x: Tensor, condition: Condition | None) -> Tensor:
         with full_precision(x), without_tf32(x):

@@ -23,7 +23,8 @@ class Coupling(TractableBijection):
 
     The conditioner runs under ambient autocast; its output is cast to the dtype of the stream, whose arithmetic never is lowered.
     Forward and inverse must therefore run under the same autocast state. A subclass sets ``outputs_per_channel``, the numbers that the
-    conditioner gives for each changed element, and implements `_apply_to_changed` and `_undo_on_changed`, element by element.
+    conditioner gives for each changed element, and implements `_apply_to_changed` and `_undo_on_changed`, element by element. It CAN override `_move` and
+    `_move_back`, which sampling calls, where they are less work without a log-determinant.
     """
 
     outputs_per_channel: int
@@ -51,6 +52,28 @@ class Coupling(TractableBijection):
     @abstractmethod
     def _undo_on_changed(self, changed: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         """Undo `_apply_to_changed`; also return the log-determinant of undoing it."""
+
+    def _move(self, changed: Tensor, output: Tensor) -> Tensor:
+        """`_apply_to_changed` alone."""
+        return self._apply_to_changed(changed, output)[0]
+
+    def _move_back(self, changed: Tensor, output: Tensor) -> Tensor:
+        """`_undo_on_changed` alone."""
+        return self._undo_on_changed(changed, output)[0]
+
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
+        self.check_input(x)
+        kept, changed = self._split(x)
+        output = self._condition(kept, condition)
+        with full_precision(x):
+            return self._join(kept, self._move(changed, output))
+
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
+        self.check_latent(z)
+        kept, changed = self._split(z)
+        output = self._condition(kept, condition)
+        with full_precision(z):
+            return self._join(kept, self._move_back(changed, output))
 
     def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
         self.check_input(x)
@@ -156,12 +179,20 @@ class AffineCoupling(Coupling):
         return changed * log_scale.exp() + shift, log_scale.flatten(1).sum(1)
 
     def _undo_on_changed(self, changed: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-        shift, log_scale = self._shift_and_log_scale(output)
-        return (changed - shift) * (-log_scale).exp(), -log_scale.flatten(1).sum(1)
+        shift, log_scale = self._shift_and_log_scale(output, sign=-1)
+        return (changed - shift) * log_scale.exp(), log_scale.flatten(1).sum(1)
 
-    def _shift_and_log_scale(self, output: Tensor) -> tuple[Tensor, Tensor]:
+    def _move(self, changed: Tensor, output: Tensor) -> Tensor:
+        shift, log_scale = self._shift_and_log_scale(output)
+        return changed * log_scale.exp() + shift
+
+    def _move_back(self, changed: Tensor, output: Tensor) -> Tensor:
+        shift, log_scale = self._shift_and_log_scale(output, sign=-1)
+        return (changed - shift) * log_scale.exp()
+
+    def _shift_and_log_scale(self, output: Tensor, *, sign: int = 1) -> tuple[Tensor, Tensor]:
         shift, raw = output.chunk(2, 1)
-        return shift, self.log_scale_bound * torch.tanh(raw / self.log_scale_bound)
+        return shift, sign * self.log_scale_bound * torch.tanh(raw / self.log_scale_bound)
 
 
 @final
@@ -190,7 +221,13 @@ class AdditiveCoupling(Coupling):
     outputs_per_channel = 1
 
     def _apply_to_changed(self, changed: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-        return changed + output, changed.new_zeros(len(changed))
+        return self._move(changed, output), changed.new_zeros(len(changed))
 
     def _undo_on_changed(self, changed: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
-        return changed - output, changed.new_zeros(len(changed))
+        return self._move_back(changed, output), changed.new_zeros(len(changed))
+
+    def _move(self, changed: Tensor, output: Tensor) -> Tensor:
+        return changed + output
+
+    def _move_back(self, changed: Tensor, output: Tensor) -> Tensor:
+        return changed - output

@@ -7,12 +7,12 @@ from typing import final
 
 from torch import Tensor
 
-from linearizer_core.bijections.base import Shape, TractableBijection
+from linearizer_core.bijections.base import Shape, VolumePreserving
 from linearizer_core.condition import Condition
 
 
 @final
-class Flatten(TractableBijection):
+class Flatten(VolumePreserving):
     r"""``(B, *in_shape)`` to ``(B, D)``, in row-major order. Exact to the bit.
 
     Arguments:
@@ -29,10 +29,10 @@ class Flatten(TractableBijection):
     def __init__(self, in_shape: Shape) -> None:
         super().__init__(in_shape, (math.prod(in_shape),))
 
-    def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_input(x)
-        return x.flatten(1), x.new_zeros(len(x))
+        return x.flatten(1)
 
-    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_latent(z)
-        return z.reshape(len(z), *self.in_shape), z.new_zeros(len(z))
+        return z.reshape(len(z), *self.in_shape)

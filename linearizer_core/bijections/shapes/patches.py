@@ -6,13 +6,13 @@ from typing import final
 
 from torch import Tensor
 
-from linearizer_core.bijections.base import Shape, TractableBijection
+from linearizer_core.bijections.base import Shape, VolumePreserving
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError
 
 
 @final
-class PatchSqueeze(TractableBijection):
+class PatchSqueeze(VolumePreserving):
     r"""Each patch of p x q pixels becomes one position with all its pixels as channels, ``(C, H, W)`` to ``(pqC, H/p, W/q)``. Exact to the bit.
 
     Channels come pixel by pixel, row after row of the patch: the C values of its upper left pixel first. With p = q = 2 it is `PixelSqueeze`.
@@ -42,17 +42,17 @@ class PatchSqueeze(TractableBijection):
         super().__init__(in_shape, (rows * columns * channels, height // rows, width // columns))
         self.patch = patch
 
-    def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_input(x)
         (_, height, width), (rows, columns) = self.out_shape, self.patch
         patches = x.reshape(len(x), self.in_shape[0], height, rows, width, columns)
-        return patches.permute(0, 3, 5, 1, 2, 4).reshape(len(x), *self.out_shape), x.new_zeros(len(x))
+        return patches.permute(0, 3, 5, 1, 2, 4).reshape(len(x), *self.out_shape)
 
-    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_latent(z)
         (_, height, width), (rows, columns) = self.out_shape, self.patch
         patches = z.reshape(len(z), rows, columns, self.in_shape[0], height, width)
-        return patches.permute(0, 3, 4, 1, 5, 2).reshape(len(z), *self.in_shape), z.new_zeros(len(z))
+        return patches.permute(0, 3, 4, 1, 5, 2).reshape(len(z), *self.in_shape)
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, patch={self.patch}"

@@ -7,7 +7,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from linearizer_core.bijections.base import Shape, TractableBijection, full_precision
+from linearizer_core.bijections.base import Shape, VolumePreserving, full_precision
 from linearizer_core.condition import Condition
 from linearizer_core.errors import BijectionError
 
@@ -31,7 +31,7 @@ def squeezed_shape(in_shape: Shape) -> Shape:
 
 
 @final
-class HaarSqueeze(TractableBijection):
+class HaarSqueeze(VolumePreserving):
     r"""The orthonormal Haar transform :math:`\tfrac12 (a \pm b \pm c \pm d)` of each 2x2 square, ``(C, H, W)`` to ``(4C, H/2, W/2)``.
 
     Channels come band by band: the C averages first, then the horizontal, vertical and diagonal differences.
@@ -51,19 +51,19 @@ class HaarSqueeze(TractableBijection):
     def __init__(self, in_shape: Shape) -> None:
         super().__init__(in_shape, squeezed_shape(tuple(in_shape)))
 
-    def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_input(x)
         with full_precision(x):
-            return _haar(_to_channels(x)), x.new_zeros(len(x))
+            return _haar(_to_channels(x))
 
-    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_latent(z)
         with full_precision(z):
-            return _to_space(_haar(z)), z.new_zeros(len(z))
+            return _to_space(_haar(z))
 
 
 @final
-class PixelSqueeze(TractableBijection):
+class PixelSqueeze(VolumePreserving):
     r"""Each 2x2 square becomes four channels as it is, ``(C, H, W)`` to ``(4C, H/2, W/2)``; Dinh et al., arXiv 1605.08803. Exact to the bit.
 
     Channels come corner by corner: the C upper left pixels first, then upper right, lower left and lower right.
@@ -85,13 +85,13 @@ class PixelSqueeze(TractableBijection):
     def __init__(self, in_shape: Shape) -> None:
         super().__init__(in_shape, squeezed_shape(tuple(in_shape)))
 
-    def forward_and_logdet(self, x: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_input(x)
-        return _to_channels(x), x.new_zeros(len(x))
+        return _to_channels(x)
 
-    def inverse_and_logdet(self, z: Tensor, condition: Condition | None = None) -> tuple[Tensor, Tensor]:
+    def inverse(self, z: Tensor, condition: Condition | None = None) -> Tensor:
         self.check_latent(z)
-        return _to_space(z), z.new_zeros(len(z))
+        return _to_space(z)
 
 
 def _to_channels(x: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ from linearizer_core.linearizer import Linearizer
 from linearizer_core.metrics import frechet_distance, max_abs_error, psnr, relative_error
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
-from linearizer_core.operators.flow import uniform_grid
+from linearizer_core.operators.flow import time_grid
 from linearizer_core.pictures import is_image
 from linearizer_core.space import InducedSpace
 from linearizer_core.task import Report
@@ -83,7 +83,7 @@ def evaluate(model: LinearizerModel, config: FlowConfig, splits: Splits, folder:
         return Report(metrics, notes=NOTES)
 
     back, inverted, metrics["inversion_psnr_db"] = _invert(model, operator, test)
-    invertible = flow_core(model).propagator(uniform_grid(steps), "euler").to(dtype)
+    invertible = flow_core(model).propagator(time_grid(steps), "euler").to(dtype)
     metrics["inversion_psnr_db_invertible"] = _invert(model, invertible, test)[2]
     if splits.info.classes:
         metrics |= _quality(model, operator, config, splits, test)
@@ -105,7 +105,7 @@ class _Probe:
         """Relative error of the images of the collapsed operator against those of the loop, same noise, same solver."""
         core, result = flow_core(self.model), {}
         for solver in ("euler", "rk4"):
-            collapsed = core.propagator(uniform_grid(self.steps), solver).to(self.noise.dtype)
+            collapsed = core.propagator(time_grid(self.steps), solver).to(self.noise.dtype)
             loop = generate_by_loop(self.model, self.noise, self.condition, self.steps, solver)
             result[f"one_step_vs_loop_rel_err_{solver}"] = relative_error(generate(self.model, self.noise, self.condition, collapsed), loop)
         if LIMIT_SOLVER in core.solvers:

@@ -5,14 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from linearizer_core.bijections import constant_weights
 from linearizer_core.condition import Condition
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.errors import ConfigError
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
-from linearizer_core.operators.flow import uniform_grid
+from linearizer_core.operators.flow import time_grid
 from linearizer_flow.config import SampleOptions, SamplingConfig
 from linearizer_flow.latent_prior import LatentPriorBijection
+
+_CHUNK = 500
 
 LIMIT_SOLVER = "exact"
 """The solver of cores that know their flow in closed form, up to t = 1."""
@@ -37,7 +40,7 @@ def collapse_flow(core: TimeDependentCore, config: SamplingConfig, solver: str |
     solver = solver or config.solver or (LIMIT_SOLVER if LIMIT_SOLVER in core.solvers else "rk4")
     if solver == LIMIT_SOLVER:
         return core.propagator(torch.tensor([0.0, 1.0], dtype=torch.float64), solver)
-    return core.propagator(uniform_grid(config.steps), solver)
+    return core.propagator(time_grid(config.steps), solver)
 
 
 def draw_noise(model: LinearizerModel, n: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
@@ -74,7 +77,7 @@ def generate(model: LinearizerModel, noise: Tensor, condition: Condition | None,
 def generate_by_loop(model: LinearizerModel, noise: Tensor, condition: Condition | None, steps: int, solver: str = "euler") -> Tensor:
     """Many steps: the solver's loop in the latent space, up to t = 1 - 1/steps, decoded once."""
     start = model.domain(condition).to_latent(noise)
-    return model.codomain(condition).from_latent(flow_core(model).integrate(start, uniform_grid(steps), solver))
+    return model.codomain(condition).from_latent(flow_core(model).integrate(start, time_grid(steps), solver))
 
 
 @torch.no_grad()
@@ -83,10 +86,11 @@ def sample(model: LinearizerModel, n: int, generator: torch.Generator, options: 
     noise = draw_noise(model, n, generator, options.temperature)
     condition = choose_condition(model, n, generator, options.label)
     chunks = []
-    for rows in torch.split(torch.arange(n, device=noise.device), 500):
-        part = condition.rows(rows) if condition else None
-        if operator is None:
-            chunks.append(generate_by_loop(model, noise[rows], part, options.steps, options.solver or "euler"))
-        else:
-            chunks.append(generate(model, noise[rows], part, operator))
+    with constant_weights():
+        for rows, start in zip(torch.split(torch.arange(n, device=noise.device), _CHUNK), torch.split(noise, _CHUNK), strict=True):
+            part = condition.rows(rows) if condition else None
+            if operator is None:
+                chunks.append(generate_by_loop(model, start, part, options.steps, options.solver or "euler"))
+            else:
+                chunks.append(generate(model, start, part, operator))
     return torch.cat(chunks)

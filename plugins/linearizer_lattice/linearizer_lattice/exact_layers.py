@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from linearizer_core.bijections import remembered
 from linearizer_core.errors import ConfigError
 from linearizer_lattice.lattice import straight_through
 
@@ -118,6 +119,7 @@ class ExactLayer(nn.Module):
         self.weight = nn.Parameter(torch.empty(weight_shape).uniform_(-bound, bound))
         self.bias = nn.Parameter(torch.empty(weight_shape[0]).uniform_(-bound, bound))
 
+    @remembered
     def terms(self) -> tuple[Tensor, Tensor]:
         """Weight and bias on their grids."""
         return self.arithmetic.weight(self.weight, self.fan_in), self.arithmetic.bias(self.bias, self.fan_in)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import ClassVar, final
 
@@ -11,7 +13,7 @@ from torch import Tensor
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.errors import ConfigError, DataError, NoTerminalLimitError, NotInitializedError
 from linearizer_core.operators import Diagonal, LinearOperator, Mask, SharedSubspace
-from linearizer_core.operators.flow import SOLVERS
+from linearizer_core.operators.flow import OPEN_SOLVERS, SOLVERS, TERMINALS, AdaptiveGrid, Flow, Terminal
 from linearizer_operators.config import GaussianConfig
 from linearizer_operators.shapes import square_dim
 
@@ -23,7 +25,8 @@ class GaussianCore(TimeDependentCore):
     :math:`S_1 = V \mathrm{diag}(s) V^T + s_\perp (I - V V^T)`. With basis "leading" V is the first R coordinates, s = 1 and :math:`s_\perp = 0`, for
     latents that the bijection whitens; with "principal" V, s and :math:`s_\perp` are buffers set by `fit`. Nothing is learned by gradient.
     The flow is known exactly, solver "exact": :math:`(S_b S_a^{-1})^{1/2}` over [a, b] with :math:`S_t = t^2 S_1 + (1-t)^2 I`; from 0 to 1 on
-    whitened latents it is the projector onto the leading coordinates.
+    whitened latents it is the projector onto the leading coordinates. With the terminal rule "limit" the other solvers, too, take the factor
+    (1-b)/(1-a) of coordinates without variance exactly; all else is regular up to t = 1.
 
     Raises:
         ShapeMismatchError: for a shape that is not square, or smaller than the rank.
@@ -33,11 +36,14 @@ class GaussianCore(TimeDependentCore):
         >>> import torch
         >>> from linearizer_operators.config import GaussianConfig
         >>> core = GaussianCore((4, 4), GaussianConfig(rank=2))
-        >>> core.propagator(torch.tensor([0.0, 1.0]), "exact").mask
+        >>> core.one_step().mask
         tensor([ True,  True, False, False])
     """
 
     solvers: ClassVar[tuple[str, ...]] = (*SOLVERS, "exact")
+    terminals: ClassVar[tuple[Terminal, ...]] = TERMINALS
+    default_solver: ClassVar[str] = "exact"
+    default_terminal: ClassVar[Terminal] = "limit"
     basis: Tensor
     variance: Tensor
     tail_variance: Tensor
@@ -81,19 +87,21 @@ class GaussianCore(TimeDependentCore):
     def at(self, t: float) -> LinearOperator:
         return self._operator(*(_end_point(t, moment) for moment in self._moments()), dtype=self.variance.dtype)
 
-    def velocity_at(self, t: float) -> LinearOperator:
-        r"""The velocity in its regular form, :math:`(t S_1 - (1-t) I)(t^2 S_1 + (1-t)^2 I)^{-1}`: at t = 1 too where S_1 is regular.
+    def velocities(self, times: Tensor) -> Sequence[LinearOperator]:
+        r"""The velocities in their regular form, :math:`(t S_1 - (1-t) I)(t^2 S_1 + (1-t)^2 I)^{-1}`: at t = 1 too where S_1 is regular.
 
         Raises:
             NoTerminalLimitError: at t = 1 where a variance is 0.
         """
-        moments = self._moments()
-        if t >= 1 and any(bool((moment == 0).any()) for moment in moments):
+        if times.max().item() >= 1 and any(bool((moment == 0).any()) for moment in self._moments()):
             raise NoTerminalLimitError(
-                f"GaussianCore: the velocity at t = {t} of a coordinate without variance is infinite, expected t < 1; use the solver 'exact', "
-                "or one that never evaluates its end point (euler, midpoint, magnus4)"
+                f"GaussianCore: the velocity at t = {times.max().item()} of a coordinate without variance is infinite, expected t < 1; use the terminal rule "
+                f"'limit', the solver 'exact', or one that never evaluates its end point ({', '.join(OPEN_SOLVERS)})"
             )
-        return self._operator(*((t * moment - (1 - t)) / _second_moment(t, moment) for moment in moments), dtype=self.variance.dtype)
+        return [self._operator(*(_velocity(t, moment) for moment in self._moments()), dtype=self.variance.dtype) for t in times.tolist()]
+
+    def flow(self, terminal: Terminal = "early") -> Flow:
+        return _GaussianLimit(self) if terminal == "limit" else super().flow(terminal)
 
     def predict(self, z: Tensor, t: Tensor) -> Tensor:
         self.check_batch(z, t)
@@ -105,18 +113,29 @@ class GaussianCore(TimeDependentCore):
         return outside * z + ((inside - outside) * (z @ basis)) @ basis.mT
 
     @torch.no_grad()
-    def propagator(self, grid: Tensor, solver: str = "euler", *, rtol: float = 1e-12) -> LinearOperator:
+    def propagator(
+        self, grid: Tensor, solver: str = "euler", *, terminal: Terminal = "early", rtol: float | None = None, dtype: torch.dtype = torch.float64
+    ) -> LinearOperator:
         if solver != "exact":
-            return super().propagator(grid, solver, rtol=rtol)
+            return super().propagator(grid, solver, terminal=terminal, rtol=rtol, dtype=dtype)
+        self.check_terminal(terminal)
         times = self.check_flow(grid, solver)
-        return self._exact(times[0], times[-1])
+        return self._exact(times[0], times[-1]).to(dtype)
 
-    def integrate(self, z: Tensor, grid: Tensor, solver: str = "euler") -> Tensor:
+    def integrate(self, z: Tensor, grid: Tensor, solver: str = "euler", *, terminal: Terminal = "early") -> Tensor:
         if solver != "exact":
-            return super().integrate(z, grid, solver)
+            return super().integrate(z, grid, solver, terminal=terminal)
+        self.check_terminal(terminal)
         for start, stop in pairwise(self.check_flow(grid, solver)):
             z = self._exact(start, stop).to(z.dtype)(z)
         return z
+
+    def adaptive_grid(self, *, tol: float, solver: str | None = None, terminal: Terminal | None = None, start: float = 0.0, stop: float = 1.0) -> AdaptiveGrid:
+        if (solver or self.default_solver) != "exact":
+            return super().adaptive_grid(tol=tol, solver=solver, terminal=terminal, start=start, stop=stop)
+        grid = torch.tensor([start, stop], dtype=torch.float64)
+        self.check_flow(grid, "exact")
+        return AdaptiveGrid(grid, 0.0, 0)
 
     def extra_repr(self) -> str:
         return f"{self.dim}, rank={self.rank}, basis={'principal' if self.leading_rank is None else 'leading'}"
@@ -136,6 +155,30 @@ class GaussianCore(TimeDependentCore):
             return SharedSubspace(outside, basis, torch.diag(inside - outside).to(dtype), basis)
         values = torch.cat([inside, outside.expand(self.dim - self.rank)]).to(dtype)
         return Mask(values == 1, dtype=dtype) if bool(((values == 0) | (values == 1)).all()) else Diagonal(values)
+
+
+@final
+@dataclass(frozen=True)
+class _GaussianLimit(Flow):
+    """The flow of a Gaussian core, the shrinking of coordinates without variance taken exactly."""
+
+    core: GaussianCore
+
+    def velocities(self, times: Tensor) -> Sequence[LinearOperator]:
+        moments = self.core._moments()
+        return [
+            self.core._operator(*(_velocity(t, moment).where(moment > 0, torch.zeros_like(moment)) for moment in moments), dtype=self.core.variance.dtype)
+            for t in times.tolist()
+        ]
+
+    def factor(self, start: float, stop: float) -> LinearOperator:
+        shrink = (1 - stop) / (1 - start)
+        factors = (torch.full_like(moment, shrink).where(moment == 0, torch.ones_like(moment)) for moment in self.core._moments())
+        return self.core._operator(*factors, dtype=torch.float64)
+
+
+def _velocity(t: float, moment: Tensor) -> Tensor:
+    return (t * moment - (1 - t)) / _second_moment(t, moment)
 
 
 def _second_moment(t: float | Tensor, moment: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import final
 
 import torch
@@ -41,6 +42,10 @@ class LowRankCore(TimeDependentCore):
     def at(self, t: float) -> LinearOperator:
         left, right = self.network.at(t).view(2, self.dim, self.rank)
         return LowRank(left, right)
+
+    def at_times(self, times: Tensor) -> Sequence[LinearOperator]:
+        factors = self.network.at_times(times).view(-1, 2, self.dim, self.rank)
+        return [LowRank(left, right) for left, right in factors]
 
     def predict(self, z: Tensor, t: Tensor) -> Tensor:
         self.check_batch(z, t)

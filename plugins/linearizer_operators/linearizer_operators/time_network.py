@@ -33,6 +33,10 @@ class TimeNetwork(nn.Module):
         hidden = nn.functional.silu(self.hidden(features))
         return cast(Tensor, self.output(hidden + nn.functional.silu(self.inner(hidden))))
 
+    def at_times(self, times: Tensor) -> Tensor:
+        """The outputs at ``times`` ``(N,)`` of any dtype and device, ``(N, outputs)``."""
+        return cast(Tensor, self(times.to(self.output.weight)))
+
     def at(self, t: float) -> Tensor:
         """The outputs at one time, ``(outputs,)``."""
-        return cast(Tensor, self(torch.tensor([t], dtype=self.output.weight.dtype, device=self.output.weight.device))[0])
+        return self.at_times(torch.tensor([t], dtype=torch.float64))[0]

@@ -1,0 +1,99 @@
+"""What a collapsed flow does, in a few numbers: for reports and cards."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass
+from typing import Any, Self, final
+
+import torch
+
+from linearizer_core.operators.base import LinearOperator
+from linearizer_core.operators.diagonal import Diagonal
+from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank
+from linearizer_core.operators.mask import Mask
+from linearizer_core.operators.scaled_identity import ScaledIdentity
+from linearizer_core.operators.shared_subspace import SharedSubspace
+
+
+@final
+@dataclass(frozen=True)
+class FlowSummary:
+    r"""An operator :math:`B` from noise to data, in numbers.
+
+    A flow that ends in a subspace leaves :math:`B z = c z` for the m dimensions of z that it does not see: what passes there is noise. For standard normal
+    noise its share of the root mean square of the latent is :math:`\sqrt{m}\, |c| / \|B\|_F`. On coordinates (`Diagonal`, `Mask`) c is the smallest absolute
+    value that occurs more than once. Operators that do not say so, such as `Dense`, have m = 0.
+
+    Arguments:
+        dim: D.
+        rank: singular values above ``rtol`` times the largest.
+        rtol: that tolerance.
+        norm: the largest singular value.
+        cond: largest over smallest singular value; infinite where the rank is not full.
+        invertible: whether the rank is full to the precision of the dtype.
+        scale: :math:`|c|`; 0 where m is 0.
+        complement: m.
+        residual_noise: the share of the latent that stays noise, from 0 to 1.
+        singular_values: the largest ones, descending.
+
+    Example:
+        >>> import torch
+        >>> from linearizer_core.operators import IdentityPlusLowRank
+        >>> from linearizer_core.operators.flow import FlowSummary
+        >>> u = torch.eye(100, 1)
+        >>> found = FlowSummary.of(IdentityPlusLowRank(0.01, 0.99 * u, u))
+        >>> found.rank, round(found.cond), found.complement, round(found.residual_noise, 3)
+        (100, 100, 99, 0.099)
+    """
+
+    dim: int
+    rank: int
+    rtol: float
+    norm: float
+    cond: float
+    invertible: bool
+    scale: float
+    complement: int
+    residual_noise: float
+    singular_values: tuple[float, ...]
+
+    @classmethod
+    def of(cls, operator: LinearOperator, *, rtol: float = 1e-6, leading: int = 64) -> Self:
+        """The summary of an operator, with its ``leading`` largest singular values and the rank at ``rtol``."""
+        values, multiplicities = operator._singular_values()
+        norm, smallest = values.max().item(), values.min().item()
+        invertible = smallest > operator._precision * norm
+        scale, complement = _complement(operator)
+        frobenius = math.sqrt((multiplicities * values**2).sum().item())
+        descending = values.argsort(descending=True)[:leading]
+        return cls(
+            dim=min(operator.shape),
+            rank=int(multiplicities[values > rtol * norm].sum()),
+            rtol=rtol,
+            norm=norm,
+            cond=norm / smallest if invertible else math.inf,
+            invertible=invertible,
+            scale=scale,
+            complement=complement,
+            residual_noise=math.sqrt(complement) * scale / frobenius if frobenius else 0.0,
+            singular_values=tuple(values[descending].repeat_interleave(multiplicities[descending].clamp(max=leading))[:leading].tolist()),
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON, which has no infinity: ``cond`` is None where it is infinite."""
+        return asdict(self) | {"cond": self.cond if self.invertible else None, "singular_values": list(self.singular_values)}
+
+
+def _complement(operator: LinearOperator) -> tuple[float, int]:
+    """The absolute value of the c, and for how many dimensions ``B z = c z``."""
+    if isinstance(operator, ScaledIdentity):
+        return abs(operator.scale.item()), operator.dim
+    if isinstance(operator, IdentityPlusLowRank | SharedSubspace):
+        complement = operator.shape[0] - operator.right.shape[1]
+        return (abs(operator.scale.item()), complement) if complement > 0 else (0.0, 0)
+    if isinstance(operator, Diagonal | Mask):
+        values, counts = torch.unique(operator._singular_values()[0], return_counts=True)
+        repeated = (counts > 1).nonzero()[:1, 0]
+        return (values[repeated].item(), int(counts[repeated])) if len(repeated) else (0.0, 0)
+    return 0.0, 0
