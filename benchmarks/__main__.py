@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks.tools.command import RUNS
 
-NAMES = ("startup", "collapse", "sampling", "training", "growth", "reversible")
+NAMES = ("startup", "collapse", "tolerance", "sampling", "training", "options", "growth", "reversible")
 ON_THE_CPU_ALONE = ("startup", "reversible")
 
 

@@ -83,5 +83,5 @@ class OneStage(Task):
     ) -> Tensor:
         return self.inner.sample(model, n, generator, options, operator=operator)
 
-    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path) -> Report:
-        return self.inner.evaluate(model, splits, folder)
+    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path, *, operator: LinearOperator | None = None) -> Report:
+        return self.inner.evaluate(model, splits, folder, operator=operator)

@@ -23,11 +23,12 @@ from benchmarks.collapse_tables import report
 from benchmarks.tools import command
 from benchmarks.tools.environment import environment
 from benchmarks.tools.figures import Figure
-from benchmarks.tools.memory import in_subprocess, peak_memory
+from benchmarks.tools.memory import in_subprocess
 from benchmarks.tools.results import Results, Target
 from benchmarks.tools.timing import Spread, interleaved, seconds
 from linearizer_core.errors import ConfigError
 from linearizer_core.operators.flow import Terminal
+from linearizer_core.peak_memory import peak_memory
 
 NAME = "collapse"
 Case = dict[str, Any]

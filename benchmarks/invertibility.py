@@ -28,6 +28,7 @@ from torch.nn import functional
 
 from benchmarks.invertibility_tables import write_tables
 from benchmarks.published_backbone import LEARNING_RATE, published_backbone
+from benchmarks.tools.environment import cores, cpu_model
 from benchmarks.unit_gain import set_unit_gain
 from linearizer_core.bijections import Bijection
 from linearizer_core.config import LipschitzConfig
@@ -36,6 +37,7 @@ from linearizer_core.errors import LinearizerError
 from linearizer_core.factory import create_backbone, create_dataset
 from linearizer_core.files import write_json
 from linearizer_core.invertibility import adversarial, far_off_inputs, gain, latent_round_trip, logdet_error, round_trip
+from linearizer_core.training.record import source_commit
 from linearizer_core.training.regularizer import lipschitz_penalty
 
 Shape = tuple[int, ...]
@@ -261,7 +263,7 @@ def run(settings: Settings, train: Tensor, test: Tensor, *, backbones: list[str]
         cell = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
         if cell.get("settings") != asdict(settings) or "error" in cell:
             start = time.perf_counter()
-            cell = {"backbone": name, "depth": depth, "state": state, "settings": asdict(settings)}
+            cell = {"backbone": name, "depth": depth, "state": state, "settings": asdict(settings), "environment": _environment()}
             try:
                 g, facts = make(name, depth, state, train, settings)
                 cell |= {**facts, "inverse_kind": g.inverse_kind, "bit_exact": g.bit_exact, "precisions": measure(g, test, settings)}
@@ -273,6 +275,11 @@ def run(settings: Settings, train: Tensor, test: Tensor, *, backbones: list[str]
     write_json(output / "results.json", results)
     write_tables(results, output)
     return results
+
+
+def _environment() -> dict[str, Any]:
+    """Where a cell was measured, and with what code."""
+    return {"commit": source_commit(), "torch": torch.__version__, "cpu": cpu_model(), "cores": cores()}
 
 
 def main() -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
-
-import torch
 
 from benchmarks.published_backbone import LEARNING_RATE
 
@@ -15,16 +12,25 @@ STATES = ("trained", "unit gain", "initialised")
 PRECISIONS = ("fp32", "bf16 conditioners", "fp64")
 TARGET = 1e-5
 TARGET_DEPTH = 16
+_UNIT = 0.9
 Cell = dict[str, Any]
 
 _OVER_ALL = "Largest round-trip error over all families of inputs, in units of the pixel range: float32 / bfloat16 conditioners / float64."
 
 
+PUBLISHED = "published design"
+
+
+def tables(results: list[Cell]) -> dict[str, str]:
+    """The table ``invertibility``, and ``numerics-NAME`` for each registered backbone."""
+    families = sorted({_family(cell) for cell in results} - {PUBLISHED})
+    return {"invertibility": overview(results), **{f"numerics-{family}": excerpt(results, family) for family in families}}
+
+
 def write_tables(results: list[Cell], output: Path) -> None:
-    """``invertibility.md``, and ``numerics-NAME.md`` for each registered backbone."""
-    (output / "invertibility.md").write_text(overview(results) + "\n", encoding="utf-8")
-    for family in sorted({_family(cell) for cell in results} - {"published design"}):
-        (output / f"numerics-{family}.md").write_text(excerpt(results, family) + "\n", encoding="utf-8")
+    """Each table as a Markdown file."""
+    for name, text in tables(results).items():
+        (output / f"{name}.md").write_text(text + "\n", encoding="utf-8")
 
 
 def overview(results: list[Cell]) -> str:
@@ -36,9 +42,9 @@ def overview(results: list[Cell]) -> str:
         if chosen:
             head = f"**{state.capitalize()}, depth {depth}, float32.** Largest round-trip error by family of inputs, in units of the pixel range."
             blocks.append(f"{head}\n\n{_by_family(chosen)}")
-    trained = [cell for cell in results if cell["state"] == STATES[0]]
-    if trained:
-        blocks.append(f"**Trained, over depth and precision.** {_OVER_ALL}\n\n{_over_depth(trained)}")
+    shown = [cell for cell in results if cell["state"] == STATES[0] or cell["backbone"] == PUBLISHED]
+    if shown:
+        blocks.append(f"**Trained, over depth and precision; the {PUBLISHED} in all states.** {_OVER_ALL}\n\n{_over_depth(shown)}")
     return "\n\n".join([*blocks, source(results)])
 
 
@@ -50,14 +56,17 @@ def excerpt(results: list[Cell], family: str) -> str:
 
 def source(results: list[Cell]) -> str:
     """What the numbers come from."""
-    settings = results[0]["settings"]
+    settings, environments = results[0]["settings"], [cell["environment"] for cell in results]
+    commits, versions = (", ".join(sorted({environment[name] or "unknown" for environment in environments})) for name in ("commit", "torch"))
+    gains = [gain for cell in results if (gain := cell.get("conditioner_gain", {}).get("median")) is not None]
+    bounded = [gain for gain in gains if gain < _UNIT]
     return (
         f"Families: {settings['examples']} test images, {settings['far_off']} each of Gaussian noise, uniform noise, saturated and constant images, and "
         f"{settings['searched']} searched for by gradient ascent. Trained: {settings['steps']} steps of {settings['batch_size']} on {settings['data']}, "
-        f"AdamW at 1e-3 (the published design at its own {LEARNING_RATE:g}: at 1e-3 it diverges); "
-        f"unit gain: random weights, conditioners of median gain 1. Iterative inverses: a fifth of all these counts. "
-        f"Lattice: inputs on its lattice. Seed {settings['seed']}, {os.cpu_count()} CPU cores, torch {torch.__version__}. "
-        f"Command: `python -m benchmarks.invertibility{' DIR' if settings['data'] == 'mnist' else ''}`."
+        f"AdamW at 1e-3 (the published design at its own {LEARNING_RATE:g}: at 1e-3 it diverges); unit gain: random weights, conditioners of median gain 1"
+        + (f", or as near to it as their Lipschitz bounds allow: {min(bounded):.2g} to {max(bounded):.2g}" if bounded else "")
+        + f". Iterative inverses: a fifth of all these counts. Lattice: inputs on its lattice. Seed {settings['seed']}, {environments[0]['cores']} CPU cores, "
+        f"torch {versions}, code {commits}. Command: `python -m benchmarks.invertibility{' DIR' if settings['data'] == 'mnist' else ''}`."
     )
 
 
@@ -69,13 +78,13 @@ def worst(cell: Cell, precision: str = "fp32") -> float | None:
 
 
 def _by_family(cells: list[Cell]) -> str:
-    head = ["data, median", *FAMILIES, "latents", "gain, g / g^-1", "log-det", "time, g^-1 / g", f"at most {TARGET:.0e}", "fit, MSE"]
+    head = ["data, median", *FAMILIES, "latents, median", "latents", "gain, g / g^-1", "log-det", "time, g^-1 / g", f"at most {TARGET:.0e}", "fit, MSE"]
     lines = ["| backbone | " + " | ".join(head) + " |", "|---" * (len(head) + 1) + "|"]
     for cell in cells:
         found = cell.get("precisions", {}).get("fp32", {})
         trips, gain, logdet = found.get("round_trip", {}), found.get("gain", {}), found.get("logdet")
         row = [_number(trips.get("data", {}).get("median")), *(_number(trips.get(name, {}).get("maximum")) for name in FAMILIES)]
-        row.append(_number(found.get("latents", {}).get("maximum")))
+        row += [_number(found.get("latents", {}).get(name)) for name in ("median", "maximum")]
         row.append(f"{_short(gain.get('forward'))} / {_short(gain.get('inverse'))}")
         row.append(_number(logdet.get("maximum")) if logdet else "-")
         row.append(_short(found["inverse_seconds"] / found["forward_seconds"]) if "inverse_seconds" in found else "-")

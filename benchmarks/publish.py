@@ -4,7 +4,7 @@
 
 Copies the results in ``RUNS/bench`` (from ``make bench``) to ``benchmarks/results``, which is what `benchmarks.compare` compares with; results of a
 ``--quick`` run are left alone. Reads the tables there, ``RUNS/quickstart`` (from ``make quickstart``), ``RUNS/flow_mnist`` and ``docs/assets/recipes.md``
-(from ``make recipes``), and the tables in ``RUNS/invertibility`` and ``RUNS/lattice`` (from ``make numerics``), where they exist. Then rewrites what stands
+(from ``make recipes``), and the results in ``RUNS/invertibility`` and ``RUNS/lattice`` (from ``make numerics``), where they exist. Then rewrites what stands
 between ``<!-- figures: NAME -->`` and ``<!-- end of figures -->``, and copies pictures into ``docs/assets``. Nothing is typed by hand.
 """
 
@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.compare import COMMITTED
-from benchmarks.tools.results import is_quick
+from benchmarks.invertibility_tables import tables
+from benchmarks.tools.results import is_quick, read_targets, target_table
 
 ROOT = Path(__file__).parents[1]
 ASSETS = ROOT / "docs" / "assets"
@@ -71,10 +72,12 @@ def mnist(runs: Path) -> str:
     return (ASSETS / "recipes.md").read_text(encoding="utf-8").strip()
 
 
-def tables(runs: Path) -> dict[str, str]:
-    """The tables of the benchmarks by the name of their region: the name of the file."""
-    paths = [path for name in ("invertibility", "lattice") for path in sorted((runs / name).glob("*.md"))]
-    return {path.stem: path.read_text(encoding="utf-8").strip() for path in paths}
+def numerics(runs: Path, assets: Path) -> dict[str, str]:
+    """The tables of `benchmarks.lattice`, and those of `benchmarks.invertibility` from its results in the assets, where newer ones go first."""
+    if (results := runs / "invertibility" / "results.json").is_file():
+        shutil.copyfile(results, assets / "invertibility.json")
+    found = {path.stem: path.read_text(encoding="utf-8").strip() for path in sorted((runs / "lattice").glob("*.md"))}
+    return {**found, **tables(json.loads((assets / "invertibility.json").read_text(encoding="utf-8")))}
 
 
 def keep(bench: Path, committed: Path, assets: Path) -> None:
@@ -101,6 +104,19 @@ def kept(committed: Path) -> dict[str, str]:
     return {name: "\n\n".join(texts) for name, texts in found.items()}
 
 
+def promised(committed: Path) -> str:
+    """Targets of all benchmarks on the CPU beside what was measured; empty where there are none."""
+    paths = [path for path in sorted(committed.glob("*.json")) if "." not in path.stem]
+    targets = [target for path in paths for target in read_targets(path)]
+    facts = [json.loads(path.read_text(encoding="utf-8"))["environment"] for path in paths]
+    if not targets:
+        return ""
+    source = (
+        f"Command: `make bench`. {facts[0]['cpu']}, {facts[0]['cores']} cores, torch {facts[0]['versions']['torch']}; seed {facts[0]['seed']}; random weights."
+    )
+    return f"{target_table(targets)}\n\n{source} [x]: extrapolated from fewer steps, or from smaller D."
+
+
 def insert(page: Path, name: str, text: str) -> bool:
     """Replace the marked region of a page; False where it has none."""
     before = page.read_text(encoding="utf-8")
@@ -115,9 +131,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
     runs = parser.parse_args().runs
     keep(runs / "bench", COMMITTED, ASSETS)
-    found = {**tables(runs), **kept(COMMITTED)}
-    if (results := runs / "invertibility" / "results.json").is_file():
-        shutil.copyfile(results, ASSETS / "invertibility.json")
+    found = {**numerics(runs, ASSETS), **kept(COMMITTED)}
+    if text := promised(COMMITTED):
+        found["targets"] = text
     for name, folder, read in (("quickstart", "quickstart", quickstart), ("mnist", "flow_mnist", mnist)):
         if (runs / folder).is_dir():
             found[name] = read(runs)

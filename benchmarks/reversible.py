@@ -23,17 +23,20 @@ from torch.utils.checkpoint import checkpoint
 from benchmarks.tools import command
 from benchmarks.tools.environment import SEED, environment
 from benchmarks.tools.figures import Figure
-from benchmarks.tools.memory import in_subprocess, peak_memory
-from benchmarks.tools.results import Results
+from benchmarks.tools.memory import in_subprocess
+from benchmarks.tools.results import Results, Target, target_table
 from benchmarks.tools.tables import MISSING, mebibytes, ratio, spread, table
 from benchmarks.tools.timing import interleaved
 from linearizer_core.bijections import AffineCoupling, Chain, ConvConditioner, Reversible, set_reversible
+from linearizer_core.peak_memory import peak_memory
 
 NAME = "reversible"
 SHAPE = (12, 16, 16)
 BATCH = 64
 WIDTH = 64
 WAYS = ("plain", "checkpoint", "reversible")
+DEPTH, MEMORY, TIME = 32, 0.25, 1.4
+"""The depth of the targets, and what they allow."""
 
 
 def build(depth: int) -> tuple[Chain, Tensor]:
@@ -109,8 +112,17 @@ def measure(depths: list[int], repeats: int, *, quick: bool) -> Results:
         figures[f"depth {case['depth']}: memory over plain"] = Figure(case["peak"] / plain[case["depth"]]["peak"], "memory")
         figures[f"depth {case['depth']}: kept over plain"] = Figure(case["kept"] / plain[case["depth"]]["kept"], "memory")
         figures[f"depth {case['depth']}: time over plain"] = Figure(case["over_plain"]["median"], "overhead")
+    targets = [
+        target
+        for case in cases
+        if case["way"] == "reversible" and case["depth"] == DEPTH
+        for target in (
+            Target(f"reversible backpropagation, depth {DEPTH}: part of the peak memory", MEMORY, case["peak"] / plain[DEPTH]["peak"], "at most"),
+            Target(f"reversible backpropagation, depth {DEPTH}: times the seconds", TIME, case["over_plain"]["median"], "at most"),
+        )
+    ]
     settings = {"depths": depths, "repeats": repeats, "shape": SHAPE, "batch": BATCH, "width": WIDTH, "anchor_every": Reversible().anchor_every}
-    return Results(NAME, f"python -m benchmarks.{NAME}", quick, facts, settings, cases, figures)
+    return Results(NAME, f"python -m benchmarks.{NAME}", quick, facts, settings, cases, figures, targets)
 
 
 def report(results: Results) -> str:
@@ -128,7 +140,7 @@ def report(results: Results) -> str:
         f"batch {facts['batch']}, an anchor every {facts['anchor_every']} blocks; medians (least to most) of {facts['repeats']} turns. "
         "`checkpoint` is `torch.utils.checkpoint` on every block."
     )
-    return "\n\n".join([table(header, rows), notes])
+    return "\n\n".join([table(header, rows), *([target_table(results.targets)] if results.targets else []), notes])
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -28,12 +28,13 @@ from benchmarks.plain_loop import shuffled_batches, train_plainly
 from benchmarks.tools import command
 from benchmarks.tools.environment import SEED, environment
 from benchmarks.tools.figures import Figure
-from benchmarks.tools.memory import in_subprocess, peak_memory
+from benchmarks.tools.memory import in_subprocess
 from benchmarks.tools.results import Results, Target
 from benchmarks.tools.timing import Spread
 from benchmarks.training_tables import report
 from linearizer_core.config import ReversibleConfig, TrainingConfig
 from linearizer_core.data import collate
+from linearizer_core.peak_memory import peak_memory
 from linearizer_core.training import fit
 from linearizer_core.training.accelerator import make_accelerator, set_threads
 

@@ -5,7 +5,9 @@ The folder is the same everywhere (run, registry, Hub repository)::
     config.json           what to build: task, backbone, core, data shape, where it came from, and the digests of the two files with tensors
     model.safetensors     all weights
     operator.safetensors  the collapsed operator, where the task has one
+    collapse.json         how the many steps of a flow became that operator, and what it is
     metrics.json          what was measured
+    *.png                 pictures for the card
     README.md             the card
 
 Loading reads JSON and safetensors only. It runs no code from the folder and imports nothing that an installed plugin did not register.
@@ -15,6 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,13 +29,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from linearizer_core.config import ModelConfig
+from linearizer_core.collapse import CollapseReport
+from linearizer_core.config import CollapseConfig, ModelConfig
 from linearizer_core.data import DataInfo
 from linearizer_core.errors import ArtifactError
 from linearizer_core.model import LinearizerModel
 
 FORMAT_VERSION = 1
 _LARGEST_JSON = 4 * 2**20
+_LARGEST_PICTURE = 4 * 2**20
+_MOST_PICTURES = 32
+_PICTURE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.png")
+_PNG = b"\x89PNG\r\n\x1a\n"
 
 
 class PluginOrigin(BaseModel):
@@ -54,6 +62,7 @@ class ArtifactConfig(BaseModel):
     format_version: int = FORMAT_VERSION
     model: ModelConfig
     data: DataInfo
+    collapse: CollapseConfig | None = None
     seed: int = 0
     commit: str | None = None
     plugins: tuple[PluginOrigin, ...] = ()
@@ -118,9 +127,13 @@ def read_config(folder: Path) -> ArtifactConfig:
     try:
         return ArtifactConfig.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ArtifactError(f"{path}: {key}: {first['msg']}; the file was edited or damaged, restore it") from error
+        raise _invalid(path, error) from error
+
+
+def _invalid(path: Path, error: ValidationError) -> ArtifactError:
+    first = error.errors()[0]
+    key = ".".join(map(str, first["loc"]))
+    return ArtifactError(f"{path}: {key}: {first['msg']}; the file was edited or damaged, restore it")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -136,6 +149,37 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise ArtifactError(f"{path} holds a {type(values).__name__}, expected an object; restore it")
     return values
+
+
+def read_report(folder: Path) -> CollapseReport | None:
+    """The validated ``collapse.json`` of a folder, None where there is none; `ArtifactError` for anything else."""
+    path = folder / "collapse.json"
+    if not path.exists():
+        return None
+    try:
+        return CollapseReport.model_validate(read_json(path))
+    except ValidationError as error:
+        raise _invalid(path, error) from error
+
+
+def read_pictures(folder: Path) -> dict[str, bytes]:
+    """The pictures of a folder by name; `ArtifactError` for too many, and where `check_picture` raises it."""
+    paths = sorted(folder.glob("*.png"))
+    if len(paths) > _MOST_PICTURES:
+        raise ArtifactError(f"{folder} has {len(paths)} pictures, expected at most {_MOST_PICTURES}; remove some")
+    pictures = {}
+    for path in paths:
+        if not path.is_file() or path.stat().st_size > _LARGEST_PICTURE:
+            raise ArtifactError(f"{path} is no file of at most {_LARGEST_PICTURE} bytes; remove it")
+        pictures[path.name] = path.read_bytes()
+        check_picture(path.name, pictures[path.name])
+    return pictures
+
+
+def check_picture(name: str, content: bytes) -> None:
+    """`ArtifactError` for a name that may lead elsewhere or break the card, and for what is no PNG."""
+    if not _PICTURE_NAME.fullmatch(name) or not content.startswith(_PNG):
+        raise ArtifactError(f"picture {name!r} of {len(content)} bytes, expected a PNG file, its name of letters, digits, - and _; remove or rename it")
 
 
 def save_weights(model: LinearizerModel, path: Path) -> None:

@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from linearizer_core import plugins
 from linearizer_core.artifact import ArtifactConfig
+from linearizer_core.collapse import CollapseReport
 
 
-def render_card(config: ArtifactConfig, metrics: Mapping[str, Any]) -> str:
-    """Markdown with the front matter of a Hub model card. It quotes measured metrics only; what was not measured is not mentioned."""
+def render_card(config: ArtifactConfig, metrics: Mapping[str, Any], collapse: CollapseReport | None = None, pictures: Collection[str] = ()) -> str:
+    """Markdown with the front matter of a Hub model card. It quotes what was measured only; what was not measured is not mentioned.
+
+    Arguments:
+        config: the parts of the model.
+        metrics: what was measured of it.
+        collapse: what is known of its collapsed operator.
+        pictures: names of picture files beside the card.
+    """
     environment = Environment(
         loader=PackageLoader("linearizer_core"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
     environment.filters["figure"] = _figure
-    return environment.get_template("card.md.j2").render(config=config, metrics=metrics, details=_details(config))
+    return environment.get_template("card.md.j2").render(
+        config=config, metrics=metrics, details=_details(config), collapse=collapse, notes=CollapseReport.model_fields, pictures=pictures
+    )
 
 
 def _details(config: ArtifactConfig) -> dict[str, tuple[str, str]]:

@@ -83,7 +83,7 @@ def require_label(condition: Condition | None, name: str, categories: int, batch
     """
     if condition is None or name not in condition:
         given = "none" if condition is None else ", ".join(condition) or "none"
-        raise ConditionError(f"this bijection is conditioned on {name!r} (0 to {categories - 1}), given conditions: {given}; pass Condition({name}=...)")
+        raise ConditionError(f"the condition {name!r} (0 to {categories - 1}) is needed, given conditions: {given}; pass Condition({name}=...)")
     label = condition[name]
     if label.ndim != 1 or label.dtype not in _INTEGERS:
         raise ConditionError(f"condition {name!r} must be an integer tensor of shape (B,), got {label.dtype} of shape {tuple(label.shape)}")

@@ -135,6 +135,32 @@ class TrainingConfig(BaseModel):
     monitor: MonitorConfig | None = Field(None, description="measure invertibility at intervals and warn; none: do not")
 
 
+class CollapseConfig(BaseModel):
+    """How the many steps of a flow become one operator.
+
+    Example:
+        >>> CollapseConfig(steps=1000, terminal="early").solver is None
+        True
+    """
+
+    model_config = _STRICT
+
+    steps: int = Field(100, ge=2, description="T: equal steps from noise to data")
+    solver: str | None = Field(None, description="a solver of the core; the core's own choice when none")
+    terminal: Literal["early", "last_step", "limit"] | None = Field(
+        None,
+        description="how the flow ends: early stops at t = 1 - 1/T, so that the operator is invertible and a trace of noise stays; last_step takes the "
+        "solver's own last step to t = 1; limit integrates the regular form of the core up to t = 1; the core's own choice when none",
+    )
+    tol: PositiveFloat | None = Field(
+        None, description="largest error of the operator against the exact flow: steps are chosen for it, and T only says where early ends; none: T equal steps"
+    )
+    rtol: float | None = Field(
+        None, gt=0, lt=1, description="singular values of a low-rank product are dropped up to this part of the largest; rounding of the dtype when none"
+    )
+    rank: PositiveInt | None = Field(None, description="how many of the largest singular values of the operator are kept; none: all")
+
+
 class ModelConfig(BaseModel):
     """What a model is made of."""
 

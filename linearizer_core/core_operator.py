@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import ClassVar, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +48,20 @@ class CoreOperator(nn.Module, ABC):
         """The operator under ``condition``."""
 
 
+@final
+@dataclass(frozen=True)
+class FlowPlan:
+    """How a flow is integrated: over the times of ``grid``, by ``solver``, with the rule ``terminal`` for its end.
+
+    ``error_bound`` is that of `AdaptiveGrid`, where the times were chosen for an error.
+    """
+
+    grid: Tensor
+    solver: str
+    terminal: Terminal
+    error_bound: float | None = None
+
+
 class TimeDependentCore(CoreOperator):
     r"""A core :math:`A_t` that predicts the end point of a flow, :math:`A_t z_t \approx z_1`, for t in [0, 1].
 
@@ -55,7 +71,8 @@ class TimeDependentCore(CoreOperator):
 
     Note to implementers. Implement `at` and `predict`; they must agree: ``predict(z, t)[i] == at(t[i])(z[i])``. Override `at_times` where many times
     cost little more than one. A core whose velocity has a regular form up to t = 1 adds ``"limit"`` to ``terminals`` and overrides `flow`; one that
-    knows its propagator in closed form adds a name to ``solvers`` and overrides `propagator`, `integrate` and `adaptive_grid`.
+    knows its propagator in closed form adds a name to ``solvers`` and overrides `propagator`, `integrate` and `adaptive_grid`. One with categorical
+    conditions declares them, and finds in ``condition`` those it is `given`: one row for each example in `predict`, one in all elsewhere.
     """
 
     solvers: ClassVar[tuple[str, ...]] = tuple(SOLVERS)
@@ -64,10 +81,27 @@ class TimeDependentCore(CoreOperator):
     default_terminal: ClassVar[Terminal] = "early"
     leading_rank: int | None = None
     """r, where A_t keeps the first r coordinates and maps the others to zero; None for any other core."""
+    condition: Condition | None = None
+    """The conditions under which it is; None where it was given none."""
 
-    def __init__(self, dim: int) -> None:
-        super().__init__((dim, dim))
+    def __init__(self, dim: int, *, conditions: dict[str, int] | None = None) -> None:
+        super().__init__((dim, dim), conditions=conditions)
         self.dim = dim
+
+    def given(self, condition: Condition | None) -> Self:
+        """This core under those of the conditions that it declares. Parameters are shared, not copied; a core that declares none stays as it is.
+
+        Example:
+            >>> from linearizer_core import Condition, create_core
+            >>> core = create_core("shared_subspace", (8, 8), conditions={"label": 10}, rank=3)
+            >>> core.given(Condition(label=torch.tensor([7]))).one_step().rank()
+            3
+        """
+        if not self.conditions:
+            return self
+        view = copy.copy(self)
+        view.condition = condition.only(self.conditions) if condition is not None else None
+        return view
 
     @abstractmethod
     def at(self, t: float) -> LinearOperator:
@@ -84,7 +118,7 @@ class TimeDependentCore(CoreOperator):
     def operator(self, condition: Condition | None = None) -> LinearOperator:
         if condition is None or "time" not in condition or condition["time"].numel() != 1:
             raise ConditionError(f"{type(self).__name__} depends on time; pass Condition(time=torch.tensor([t])) with one t in [0, 1], or call at(t)")
-        return self.at(condition["time"].item())
+        return self.given(condition).at(condition["time"].item())
 
     # --- the flow -------------------------------------------------------------------------------
 
@@ -172,12 +206,30 @@ class TimeDependentCore(CoreOperator):
             ConfigError: for too few steps, or unless 0 <= ``start`` < ``stop`` <= 1.
             StepSizeError: where no steps meet ``tol``.
         """
+        plan = self.plan(steps, solver, terminal, start=start, stop=stop, tol=tol)
+        return self.propagator(plan.grid, plan.solver, terminal=plan.terminal, rtol=rtol, dtype=dtype)
+
+    def plan(
+        self,
+        steps: int = 100,
+        solver: str | None = None,
+        terminal: Terminal | None = None,
+        *,
+        start: float = 0.0,
+        stop: float = 1.0,
+        tol: float | None = None,
+    ) -> FlowPlan:
+        """What `one_step` does with these arguments: the times, the solver and the rule, for `propagator` and `integrate`. Raises what `one_step` raises."""
         solver, terminal = solver or self.default_solver, terminal or self._terminal(stop)
         self.check_terminal(terminal)
         grid = time_grid(steps, terminal, start=start, stop=stop)
-        if tol is not None:
-            grid = self.adaptive_grid(tol=tol, solver=solver, terminal=terminal, start=grid[0].item(), stop=grid[-1].item()).times
-        return self.propagator(grid, solver, terminal=terminal, rtol=rtol, dtype=dtype)
+        self.check_flow(grid, solver)
+        if tol is None:
+            return FlowPlan(grid, solver, terminal)
+        if not tol > 0:
+            raise ConfigError(f"{type(self).__name__}: tol is {tol}, expected a positive number")
+        found = self.adaptive_grid(tol=tol, solver=solver, terminal=terminal, start=grid[0].item(), stop=grid[-1].item())
+        return FlowPlan(found.times, solver, terminal, found.error_bound)
 
     def check_flow(self, grid: Tensor, solver: str) -> list[float]:
         """The times of ``grid``; raise unless they increase within [0, 1] and the core offers ``solver``."""

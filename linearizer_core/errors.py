@@ -49,6 +49,10 @@ class StepSizeError(AlgebraError):
     """An adaptive time grid whose steps became too small or too many."""
 
 
+class DivergedFlowError(AlgebraError):
+    """A flow whose operator is not finite."""
+
+
 class TruncationError(AlgebraError, ValueError):
     """A truncation to a rank that the operator cannot be cut to."""
 

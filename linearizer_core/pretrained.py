@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,22 @@ from linearizer_core.artifact import (
     ArtifactConfig,
     PluginOrigin,
     check_digests,
+    check_picture,
     digests,
     load_weights,
     read_config,
     read_json,
+    read_pictures,
+    read_report,
     require_replaceable,
     save_weights,
     swap,
 )
 from linearizer_core.card import render_card
+from linearizer_core.collapse import CollapseReport, collapse_core, measured_collapse
 from linearizer_core.condition import Condition
-from linearizer_core.config import Component, ModelConfig
+from linearizer_core.config import CollapseConfig, Component, ModelConfig
+from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.data import DataInfo
 from linearizer_core.errors import ArtifactError, LinearizerError, PluginError
 from linearizer_core.factory import create_backbone, create_core, create_task
@@ -38,7 +43,10 @@ from linearizer_core.files import write_json, write_text
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator, load_operator, save_operator
+from linearizer_core.plots import plot_singular_values
 from linearizer_core.task import BuildContext, Task
+
+_SINGULAR_VALUES = "singular_values.png"
 
 LOCAL_PREFIX = "local-dir:"
 HUB_PREFIX = "hf-hub:"
@@ -65,6 +73,15 @@ def build_model(config: ModelConfig, info: DataInfo, seed: int = 0) -> tuple[Tas
 class Pretrained:
     """A task, its model, and what is known about them.
 
+    Arguments:
+        task: how it was built, how it samples and is measured.
+        model: bijections and core.
+        config: what ``config.json`` holds.
+        metrics: what was measured of it, JSON values.
+        operator: the collapsed operator, where the task has one.
+        collapse: how that operator was made and what it is, where it comes from the steps of a flow.
+        pictures: PNG files by name, for the card.
+
     Example:
         >>> pretrained = Pretrained.from_pretrained("runs/quickstart/model")  # doctest: +SKIP
         >>> images = pretrained.sample(16, seed=0, label=3)  # doctest: +SKIP
@@ -75,6 +92,8 @@ class Pretrained:
     config: ArtifactConfig
     metrics: Mapping[str, Any] = field(default_factory=dict)
     operator: LinearOperator | None = None
+    collapse: CollapseReport | None = None
+    pictures: Mapping[str, bytes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         # In the layout in which it is stored: with other strides the same product may round otherwise, and a loaded model would give other bits.
@@ -93,8 +112,37 @@ class Pretrained:
             return self.task.sample(self.model, n, generator, options, operator=self.operator)
 
     def linearizer(self, condition: Condition | None = None) -> Linearizer:
-        """The map itself, with the collapsed operator where there is one: everything the algebra offers applies to it."""
-        return self.model.linearizer(self.operator, condition)
+        """The map itself, with the collapsed operator where there is one: everything the algebra offers applies to it.
+
+        Where the core takes conditions, and ``condition`` holds some, the operator is made for them.
+        """
+        core, collapse = self.model.core, self.task.collapse()
+        own = condition.only(core.conditions) if condition is not None else None
+        if own is None or collapse is None or not isinstance(core, TimeDependentCore):
+            return self.model.linearizer(self.operator, condition)
+        return self.model.linearizer(collapse_core(core.given(own), collapse).to(next(self.model.parameters()).dtype), condition)
+
+    def collapsed(self, config: CollapseConfig) -> Pretrained:
+        """The same with its flow collapsed anew: another operator, its report, and a plot of its singular values.
+
+        Metrics and pictures are kept where the operator is the same bit for bit. Otherwise they belong to the former one, and are left out: measure it again.
+
+        Raises:
+            ConfigError: for a model whose task has no steps to collapse.
+            UnknownSolverError, NoTerminalLimitError, StepSizeError, TruncationError, DivergedFlowError: where the core cannot do what ``config`` asks for.
+
+        Example:
+            >>> from linearizer_core.config import CollapseConfig
+            >>> pretrained = Pretrained.from_pretrained("runs/quickstart/model")  # doctest: +SKIP
+            >>> pretrained.collapsed(CollapseConfig(steps=1000, solver="rk4")).save_pretrained("finer")  # doctest: +SKIP
+        """
+        task = self.task.with_collapse(config)
+        operator, report = measured_collapse(task.core(self.model), config, next(self.model.parameters()).dtype)
+        made = replace(self, task=task, config=self.config.model_copy(update={"collapse": config}), operator=operator, collapse=report)
+        plot = {_SINGULAR_VALUES: plot_singular_values(report)}
+        if _same_bits(made.operator, self.operator):
+            return replace(made, pictures={**self.pictures, **plot})
+        return replace(made, metrics={}, pictures=plot)
 
     def save_pretrained(self, folder: Path | str) -> Path:
         """Write the folder described above, all of it or nothing: an existing artifact is replaced once the new one is complete.
@@ -102,8 +150,10 @@ class Pretrained:
         Raises:
             ArtifactError: when ``folder`` holds something that is not an artifact, or when the weights are not float32.
         """
-        folder = Path(folder)
+        folder = Path(folder).resolve()  # neither "." nor a link can be renamed
         require_replaceable(folder)
+        for name, picture in self.pictures.items():
+            check_picture(name, picture)
         if strange := {str(parameter.dtype) for parameter in self.model.parameters()} - {"torch.float32"}:
             raise ArtifactError(f"the model has parameters of {', '.join(sorted(strange))}, an artifact holds torch.float32; call model.float() before saving")
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -115,7 +165,11 @@ class Pretrained:
             config = self.config.model_copy(update={"plugins": _origins(self.config.model), "sha256": digests(staging)})
             write_json(staging / "config.json", config.model_dump(mode="json"))
             write_json(staging / "metrics.json", dict(self.metrics))
-            write_text(staging / "README.md", render_card(config, self.metrics))
+            if self.collapse is not None:
+                write_json(staging / "collapse.json", self.collapse.model_dump(mode="json"))
+            for name, picture in self.pictures.items():
+                (staging / name).write_bytes(picture)
+            write_text(staging / "README.md", render_card(config, self.metrics, self.collapse, self.pictures))
             staging.chmod(0o755)
             swap(staging, folder)
         finally:
@@ -146,7 +200,12 @@ class Pretrained:
         if operator is not None and operator.shape != model.core.shape:
             raise ArtifactError(f"{stored} has shape {operator.shape}, the model needs {model.core.shape}; it belongs to another model")
         check_digests(folder, config)
-        return cls(task, model.to(device).eval(), config, read_json(folder / "metrics.json"), operator)
+        collapse = read_report(folder)
+        if collapse is not None and (operator is None or (collapse.kind, collapse.dim) != (operator.kind, operator.shape[0])):
+            raise ArtifactError(f"{folder / 'collapse.json'} describes another operator ({collapse.kind}, {collapse.dim}) than {operator!r}; collapse it anew")
+        if config.collapse is not None:
+            task = task.with_collapse(config.collapse)
+        return cls(task, model.to(device).eval(), config, read_json(folder / "metrics.json"), operator, collapse, read_pictures(folder))
 
 
 def load(uri: str, *, device: torch.device | str = "cpu") -> Pretrained:
@@ -173,9 +232,22 @@ def uri_of(text: str) -> str:
     return LOCAL_PREFIX + text if Path(text).is_dir() else text
 
 
+def local_folder(text: str) -> Path | None:
+    """The artifact that a user's text names, where it is a folder on this machine."""
+    uri = uri_of(text)
+    return artifact_folder(Path(uri.removeprefix(LOCAL_PREFIX))) if uri.startswith(LOCAL_PREFIX) else None
+
+
 def artifact_folder(path: Path) -> Path:
     """The artifact in ``path``: the folder itself, or ``path/model`` where ``path`` is a run folder."""
     return path if (path / "config.json").exists() or not (path / "model" / "config.json").exists() else path / "model"
+
+
+def _same_bits(first: LinearOperator | None, second: LinearOperator | None) -> bool:
+    if first is None or second is None or first.kind != second.kind:
+        return False
+    left, right = first.tensors(), second.tensors()
+    return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
 def _origins(config: ModelConfig) -> tuple[PluginOrigin, ...]:

@@ -38,6 +38,6 @@ def _short(value: int | float | str) -> str:
         case int():
             return f"{value:,}"
         case float():
-            return f"{value:.2e}" if value and abs(value) < 1e-2 else f"{value:.3f}"
+            return f"{value:.2e}" if value and not 1e-2 <= abs(value) < 1e6 else f"{value:.3f}"
         case _:
             return value

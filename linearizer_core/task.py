@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from linearizer_core.bijections import Bijection
-from linearizer_core.config import StageConfig
+from linearizer_core.collapse import collapse_core
+from linearizer_core.config import CollapseConfig, StageConfig
 from linearizer_core.core_operator import CoreOperator
 from linearizer_core.data import Batch, DataInfo, Splits
+from linearizer_core.errors import ConfigError
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
 
@@ -82,9 +84,26 @@ class Task(ABC):
     def stages(self) -> Sequence[Stage]:
         """The stages of training, at least one."""
 
-    def collapsed(self, model: LinearizerModel) -> LinearOperator | None:
-        """The one operator that stands for all steps, to be saved with the model; None for a task without such a thing."""
+    def collapse(self) -> CollapseConfig | None:
+        """How the steps of a core that depends on time become one operator; None for a task whose core does not."""
         return None
+
+    def with_collapse(self, config: CollapseConfig) -> Task:
+        """This task with another `collapse`.
+
+        Raises:
+            ConfigError: for a task whose core does not depend on time.
+        """
+        raise ConfigError(f"{type(self).__name__} has no steps to collapse; expected the task of a flow")
+
+    def core(self, model: LinearizerModel) -> CoreOperator:
+        """The core whose steps become that operator: under a condition, where the core of the model takes one."""
+        return model.core
+
+    def collapsed(self, model: LinearizerModel) -> LinearOperator | None:
+        """The one operator that is saved with the model, in the dtype of its weights: all steps of the core, as `collapse` says; None where it says nothing."""
+        config = self.collapse()
+        return None if config is None else collapse_core(self.core(model), config).to(next(model.parameters()).dtype)
 
     @abstractmethod
     def sample(
@@ -102,5 +121,5 @@ class Task(ABC):
         """
 
     @abstractmethod
-    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path) -> Report:
-        """Measure the model, and write the figures into ``folder``."""
+    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path, *, operator: LinearOperator | None = None) -> Report:
+        """Measure the model, and write the figures into ``folder``; ``operator`` is the collapsed operator that is saved with it, where there is one."""

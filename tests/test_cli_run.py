@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 REPOSITORY = Path(__file__).parent.parent
+SAVED = ("config.json", "model.safetensors", "operator.safetensors", "metrics.json", "README.md")
 SHORT = [
     "task.latent_prior.reconstruction.steps=6",
     "task.latent_prior.prior.steps=6",
@@ -46,7 +47,7 @@ def test_training_leaves_everything_that_quickstart_promises(work: Path) -> None
     for name in ("samples.png", "interpolation.png", "inversion.png", "samples/000006.png", "samples/000012.png"):
         with Image.open(run / name) as picture:
             picture.verify()
-    assert {"config.json", "model.safetensors", "operator.safetensors", "metrics.json", "README.md"} == {path.name for path in (run / "model").iterdir()}
+    assert {*SAVED, "collapse.json", "singular_values.png"} == {path.name for path in (run / "model").iterdir()}
     report = json.loads((run / "report.json").read_text())
     assert {
         "one_step_vs_loop_rel_err_euler", "one_step_vs_loop_rel_err_rk4", "invertibility_max_abs_err", "superposition_rel_err", "idempotency_max_abs_err",
@@ -75,6 +76,43 @@ def test_sample_writes_a_grid(work: Path) -> None:
     assert (work / "one.png").read_bytes() != (work / "many.png").read_bytes()
 
 
+def test_collapse_makes_another_operator_and_reports_it(work: Path) -> None:
+    options = ["--steps", "20", "--solver", "rk4", "--terminal", "early"]
+    done = linearizer("collapse", "runs/quickstart", *options, "-o", "finer", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert "error_vs_loop_float64" in done.stdout
+    assert "The flow ends at t = 0.95: B is invertible, with a condition number of" in done.stdout
+    assert "Metrics of the former operator are left out" in done.stdout
+    report = json.loads((work / "finer" / "collapse.json").read_text())
+    assert (report["solver"], report["steps"], report["dim"]) == ("rk4", 19, 64)
+    assert report["error_vs_loop_float64"] < 1e-6
+    assert json.loads((work / "finer" / "metrics.json").read_text()) == {}
+    with Image.open(work / "finer" / "singular_values.png") as picture:
+        picture.verify()
+    for model, name in (("finer", "new.png"), ("runs/quickstart", "old.png")):
+        assert linearizer("sample", model, "--n", "4", "--label", "1", "-o", name, cwd=work).returncode == 0
+    assert (work / "new.png").read_bytes() != (work / "old.png").read_bytes()
+    again = linearizer("sample", "runs/quickstart", "--n", "4", "--label", "1", "--solver", "rk4", "-o", "fresh.png", cwd=work)
+    assert again.returncode == 0, again.stderr
+    in_place = linearizer("collapse", "finer", "--rank", "3", "--terminal", "limit", "--json", cwd=work)
+    assert in_place.returncode == 0, in_place.stderr
+    assert json.loads(in_place.stdout)["truncated_to"] == 3
+    assert json.loads((work / "finer" / "collapse.json").read_text())["rank"] == 3
+    assert not (work / "runs" / "quickstart" / "finer").exists()
+
+
+def test_a_run_is_measured_with_the_operator_that_was_made_last(work: Path) -> None:
+    shutil.copytree(work / "runs" / "quickstart", work / "runs" / "other")
+    done = linearizer("collapse", "runs/other", "--rank", "2", cwd=work)
+    assert done.returncode == 0, done.stderr
+    assert json.loads((work / "runs" / "other" / "model" / "collapse.json").read_text())["rank"] == 2
+    assert linearizer("eval", "runs/other", cwd=work).returncode == 0
+    before, after = (json.loads((work / "runs" / name / "report.json").read_text()) for name in ("quickstart", "other"))
+    assert after["rank"] == 2 < before["rank"]
+    assert after["inversion_psnr_db"] < before["inversion_psnr_db"]
+    assert json.loads((work / "runs" / "other" / "model" / "metrics.json").read_text())["rank"] == 2
+
+
 def test_eval_measures_the_saved_model_again(work: Path) -> None:
     path = work / "runs" / "quickstart" / "report.json"
     before = json.loads(path.read_text())
@@ -94,6 +132,15 @@ def test_eval_measures_the_saved_model_again(work: Path) -> None:
         (["sample", "runs/quickstart", "-o", "grid.gif"], ".png"),
         (["sample", "runs/quickstart", "--n", "1", "-o", "runs/quickstart/config.toml/grid.png"], "cannot be written"),
         (["sample", "runs/quickstart", "--steps", "5", "--solver", "rk5"], "rk5"),
+        (["collapse", "runs/quickstart", "--steps", "1"], "steps = 1"),
+        (["collapse", "runs/quickstart", "--terminal", "soon"], "terminal = 'soon'"),
+        (["collapse", "runs/quickstart", "--tol", "0"], "tol = 0"),
+        (["collapse", "runs/quickstart", "--solver", "rk5"], "rk5"),
+        (["collapse", "runs/quickstart", "--solver", "rk4", "--terminal", "last_step"], "use the terminal rule 'limit'"),
+        (["collapse", "flow.nowhere"], "add -o FOLDER"),
+        (["collapse", "runs/quickstart", "-o", "runs"], "is not a saved linearizer"),
+        (["sample", "runs/quickstart", "--steps", "5", "--rank", "3"], "leave one of the two out"),
+        (["sample", "runs/quickstart", "--rank", "300"], "expected a rank from 0 to 64"),
         (["eval", "runs"], "config.toml"),
         (["eval", "runs/quickstart", "task.evaluation.samples=7"], "only data.*"),
         (["train", "nowhere.toml"], "nowhere.toml"),

@@ -21,14 +21,14 @@ from linearizer_core import artifact, plugins
 from linearizer_core.artifact import ArtifactConfig
 from linearizer_core.card import render_card
 from linearizer_core.condition import Condition
-from linearizer_core.config import Component, ModelConfig
+from linearizer_core.config import CollapseConfig, Component, ModelConfig
 from linearizer_core.data import DataInfo
 from linearizer_core.errors import ArtifactError, ConfigError, UnknownNameError
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import Diagonal, Mask, save_operator
 from linearizer_core.pretrained import Pretrained, artifact_folder, build_model, load
 from linearizer_core.specs import PretrainedSpec
-from linearizer_core.task import BuildContext
+from linearizer_core.task import BuildContext, Task
 from linearizer_flow.task import FlowTask
 
 DENSE = {"couplings": 2, "width": 6}
@@ -116,6 +116,65 @@ def test_a_second_generation_is_the_same_folder(folder: Path, tmp_path: Path) ->
         edit(config, lambda values: values["sha256"].pop("operator.safetensors"))
     assert (again / "config.json").read_bytes() == (folder / "config.json").read_bytes()
     assert torch.equal(load_file(again / "operator.safetensors")["mask"], load_file(folder / "operator.safetensors")["mask"])
+
+
+# --- another collapse ---------------------------------------------------------------------------
+
+
+def test_a_flow_is_collapsed_anew_and_saved_with_its_report(tmp_path: Path) -> None:
+    original = tiny(metrics={"frechet": 3.0}).collapsed(CollapseConfig())
+    assert original.metrics == {"frechet": 3.0}  # the same operator
+    assert original.collapse is not None
+    other = original.collapsed(CollapseConfig(steps=8, solver="rk4", terminal="early"))
+    assert other.metrics == {}  # they were another operator's
+    assert not torch.equal(other.sample(3), original.sample(3))
+    folder = other.save_pretrained(tmp_path / "artifact")
+    assert {path.name for path in folder.iterdir()} == FILES | {"collapse.json", "singular_values.png"}
+    restored = Pretrained.from_pretrained(folder)
+    assert restored.collapse == other.collapse
+    assert restored.pictures == other.pictures
+    assert torch.equal(restored.sample(3), other.sample(3))
+    card = (folder / "README.md").read_text()
+    assert "The 7 steps of the solver `rk4` are one operator B. The flow ends at t = 0.875: B is invertible" in card
+    assert "![singular values](singular_values.png)" in card
+    assert "| `c` | 0.125 |" in card
+    assert "| `steps` | 7 |" in card
+    assert "singular_values`" not in card
+    again = restored.save_pretrained(tmp_path / "again")
+    for name in ("collapse.json", "singular_values.png", "README.md"):
+        assert (again / name).read_bytes() == (folder / name).read_bytes()
+
+
+def test_a_model_without_steps_is_not_collapsed() -> None:
+    class Still(FlowTask):
+        with_collapse = Task.with_collapse  # type: ignore[assignment]
+
+    pretrained = tiny()
+    with pytest.raises(ConfigError, match="Still has no steps to collapse"):
+        replace(pretrained, task=Still(pretrained.task.config)).collapsed(CollapseConfig())  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda folder: edit(folder / "collapse.json", lambda values: values.pop("rank")), "rank: Field required"),
+        (lambda folder: edit(folder / "collapse.json", lambda values: values.update(note="x")), "note: Extra inputs"),
+        (lambda folder: (folder / "collapse.json").write_text("[]"), "holds a list"),
+        (lambda folder: (folder / "more.png").write_bytes(b"GIF89a"), "expected a PNG file"),
+        (lambda folder: (folder / "folder.png").mkdir(), "is no file"),
+        (lambda folder: (folder / "link.png").symlink_to(folder / "nowhere"), "is no file"),
+        (lambda folder: edit(folder / "collapse.json", lambda values: values.update(dim=17)), "describes another operator"),
+        (lambda folder: edit(folder / "config.json", lambda values: values["collapse"].update(steps=0)), "collapse.steps"),
+        (lambda folder: (folder / "a b](x).png").write_bytes(b"\x89PNG\r\n\x1a\n"), "its name of letters"),
+        (lambda folder: (folder / "large.png").write_bytes(b"\x89PNG\r\n\x1a\n" + bytes(2**22)), "is no file of at most"),
+        (lambda folder: [(folder / f"p{k}.png").write_bytes(b"\x89PNG\r\n\x1a\n") for k in range(40)], "pictures, expected at most"),
+    ],
+)
+def test_damaged_reports_and_pictures_are_refused(tmp_path: Path, change: Callable[[Path], object], expected: str) -> None:
+    folder = tiny().collapsed(CollapseConfig(steps=8)).save_pretrained(tmp_path / "artifact")
+    change(folder)
+    with pytest.raises(ArtifactError, match=expected):
+        Pretrained.from_pretrained(folder)
 
 
 def test_the_json_files_are_valid_for_any_reader(tmp_path: Path) -> None:

@@ -63,6 +63,12 @@ def read_figures(path: Path) -> dict[str, Figure]:
     return {name: Figure(float(entry["value"]), entry["kind"], entry["extrapolated"]) for name, entry in found.items()}
 
 
+def read_targets(path: Path) -> list[Target]:
+    """The targets of a results file."""
+    found = json.loads(path.read_text(encoding="utf-8"))["targets"]
+    return [Target(entry["text"], float(entry["limit"]), float(entry["measured"]), entry["bound"], entry["extrapolated"]) for entry in found]
+
+
 def is_quick(path: Path) -> bool:
     """Whether a results file comes from a run with ``--quick``."""
     return bool(json.loads(path.read_text(encoding="utf-8"))["quick"])

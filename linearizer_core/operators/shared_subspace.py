@@ -140,6 +140,17 @@ class SharedSubspace(LinearOperator):
     def _precision(self) -> float:
         return torch.finfo(self.dtype).eps * max(1, min(2 * len(self.core), len(self.left)))
 
+    def to(self, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> SharedSubspace:
+        """The same operator in another dtype or on another device. U and V stay as they are unless they are wider than ``dtype``: so they stay shared."""
+        wanted = dtype or self.dtype
+        stays = device is None or torch.device(device) == self.device
+        if not stays or self.left.dtype.itemsize > wanted.itemsize:
+            return super().to(dtype, device)
+        if wanted == self.dtype:
+            return self
+        gram = self._gram if self._gram is not None and self._gram.dtype.itemsize >= wanted.itemsize else None
+        return SharedSubspace(self.scale.to(wanted), self.left, self.core.to(wanted), self.right, gram if gram is None else gram.to(wanted))
+
     def _map(self, function: Callable[[Tensor], Tensor]) -> SharedSubspace:
         left = function(self.left)
         return SharedSubspace(function(self.scale), left, function(self.core), left if self.right is self.left else function(self.right))

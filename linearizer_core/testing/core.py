@@ -211,6 +211,17 @@ def predict_matches_at(subject: CoreSubject, context: Context) -> str:
         expected = torch.stack([core.at(time)(row) for time, row in zip(t.tolist(), z, strict=True)])
         cause = "the two must be one function of time"
         largest = max(largest, require_close(core.predict(z, t), expected, _EXACT, f"shape {core.shape}: predict(z, t) is not at(t)(z)", cause))
+    for specimen in _specimens(subject, conditional=True):
+        made = specimen.core
+        if not made.conditions or not isinstance(made, TimeDependentCore):
+            continue
+        t = torch.linspace(0, 1, 6, dtype=torch.float64)
+        z = torch.randn(len(t), made.dim, dtype=torch.float64)
+        rows = [Condition(**specimen.labels(value)) for value in range(len(t))]
+        expected = torch.stack([made.given(row).at(time)(vector) for row, time, vector in zip(rows, t.tolist(), z, strict=True)])
+        together = Condition(**{name: torch.cat([row[name] for row in rows]) for name in made.conditions})
+        claim, cause = f"{specimen}: under conditions predict(z, t) is not at(t)(z), row by row", "predict takes one row of self.condition for each example"
+        largest = max(largest, require_close(made.given(together).predict(z, t), expected, _EXACT, claim, cause))
     return f"largest error {largest:.1e}"
 
 
@@ -317,7 +328,7 @@ CHECKS = tuple(
         ("state-dict", "loaded into a fresh object it gives the same bits", state_dict),
         ("modes-agree", "two calls, and both modes, give the same operator", modes_agree),
         ("conditions-used", "a declared condition changes the operator, and must be given", conditions_used),
-        ("predict-matches-at", "predict(z, t) is at(t)(z)", predict_matches_at),
+        ("predict-matches-at", "predict(z, t) is at(t)(z), under conditions too, row by row", predict_matches_at),
         ("at-times", "at_times gives at(t) for each of the times, in their order", at_times),
         ("velocity", "velocity_at(t) is (A_t - I)/(1 - t)", velocity),
         ("collapse", "for every solver and terminal rule, the collapsed operator is the loop", collapse),

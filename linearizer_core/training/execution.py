@@ -11,7 +11,7 @@ from torch import nn
 from linearizer_core.bijections import Reversible, set_compiled, set_reversible
 from linearizer_core.config import TrainingConfig
 
-__all__ = ["executed_as"]
+__all__ = ["executed_as", "set_convolution_layout"]
 
 
 @contextmanager
@@ -20,13 +20,13 @@ def executed_as(config: TrainingConfig, model: nn.Module) -> Iterator[None]:
 
     A trained model then gives the bits that it will give when it is loaded again.
     """
-    if config.reversible is not None:
-        set_reversible(model, Reversible(**config.reversible.model_dump()))
-    if config.compile:
-        set_compiled(model, True)
-    if config.channels_last:
-        _set_layout(model, torch.channels_last)
     try:
+        if config.reversible is not None:
+            set_reversible(model, Reversible(**config.reversible.model_dump()))
+        if config.compile:
+            set_compiled(model, True)
+        if config.channels_last:
+            set_convolution_layout(model, torch.channels_last)
         yield
     finally:
         if config.reversible is not None:
@@ -34,10 +34,10 @@ def executed_as(config: TrainingConfig, model: nn.Module) -> Iterator[None]:
         if config.compile:
             set_compiled(model, False)
         if config.channels_last:
-            _set_layout(model, torch.contiguous_format)
+            set_convolution_layout(model, torch.contiguous_format)
 
 
-def _set_layout(model: nn.Module, layout: torch.memory_format) -> None:
+def set_convolution_layout(model: nn.Module, layout: torch.memory_format) -> None:
     """Of the kernels of convolutions alone: they decide the layout of what the convolutions give, and the stream of the bijections stays as it is."""
     for module in model.modules():
         if isinstance(module, nn.Conv2d):

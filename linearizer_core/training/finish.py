@@ -25,15 +25,17 @@ __all__ = ["evaluate_run", "finish", "measure"]
 def finish(config: RunConfig, task: Task, model: LinearizerModel, splits: Splits, facts: Mapping[str, Any]) -> Report:
     """Save the trained model as an artifact in ``model``, measure it, write ``report.json`` and print it as a table."""
     artifact = ArtifactConfig(model=config.model, data=splits.info, seed=config.training.seed, commit=facts["commit"])
-    pretrained = Pretrained(task, model.eval(), artifact, operator=task.collapsed(model))
-    # Once before the evaluation, which may take long or fail, and once with what it measured.
+    pretrained, collapse = Pretrained(task, model.eval(), artifact), task.collapse()
+    # Before the collapse and the evaluation, which may take long or fail, and again with what they gave.
+    pretrained.save_pretrained(config.training.output / "model")
+    pretrained = pretrained.collapsed(collapse) if collapse is not None else replace(pretrained, operator=task.collapsed(model))
     pretrained.save_pretrained(config.training.output / "model")
     return measure(pretrained, splits, config.training.output, facts)
 
 
 def measure(pretrained: Pretrained, splits: Splits, output: Path, facts: Mapping[str, Any]) -> Report:
     """Evaluate a saved model, and write what was found: into its artifact, into ``report.json``, and on the terminal."""
-    report = pretrained.task.evaluate(pretrained.model, splits, output)
+    report = pretrained.task.evaluate(pretrained.model, splits, output, operator=pretrained.operator)
     values = report_values(report, facts)
     measured = {name: value for name, value in values.items() if name not in ("run", "figures")}
     replace(pretrained, metrics=measured).save_pretrained(output / "model")

@@ -12,7 +12,7 @@ import torch
 
 from benchmarks import invertibility as benchmark
 from benchmarks import publish
-from benchmarks.invertibility_tables import overview, worst
+from benchmarks.invertibility_tables import overview, source, worst
 from benchmarks.published_backbone import published_backbone
 from benchmarks.unit_gain import conditioners, set_unit_gain
 from linearizer_core.bijections import Bijection
@@ -107,7 +107,9 @@ def test_a_backbone_that_cannot_be_made_leaves_the_others_alone(tmp_path: Path, 
 def cell(**errors: Any) -> dict[str, Any]:
     trips = {name: {"maximum": errors.get(name, 1e-6)} for name in ("data", "gaussian", "uniform", "saturated", "constant", "adversarial")}
     measured = {"round_trip": trips, "gain": {}, "latents": {}, "logdet": None}
-    return {"backbone": "one", "depth": 16, "state": "trained", "settings": SETTINGS.__dict__, "precisions": {"fp32": measured}}
+    where = {"commit": "abc1234", "torch": "2.0", "cpu": "a processor", "cores": 2}
+    facts = {"backbone": "one", "depth": 16, "state": "trained", "settings": SETTINGS.__dict__, "environment": where}
+    return {**facts, "precisions": {"fp32": measured}}
 
 
 @pytest.mark.parametrize(("errors", "verdict"), [({}, "yes"), ({"constant": 2e-5}, "no"), ({"uniform": "inf"}, "no")])
@@ -166,12 +168,26 @@ def test_the_published_design_is_a_bijection_whose_inverse_explodes() -> None:
     assert gain(g, 3 * x).maximum > 1e3
 
 
-def test_published_regions_are_named_after_their_files(tmp_path: Path) -> None:
-    (tmp_path / "invertibility").mkdir()
-    (tmp_path / "invertibility" / "numerics-glow.md").write_text("| a table |\n")
-    assert publish.tables(tmp_path) == {"numerics-glow": "| a table |"}
-    assert publish.tables(tmp_path / "nothing") == {}
+def test_the_source_names_code_machine_and_what_bounds_kept_from_unit_gain() -> None:
+    text = source([{**cell(), "conditioner_gain": {"median": gain}} for gain in (1.0, 0.05, 0.2)])
+    assert "or as near to it as their Lipschitz bounds allow: 0.05 to 0.2." in text
+    assert "2 CPU cores, torch 2.0, code abc1234." in text
+    assert "Lipschitz" not in source([cell()])
+
+
+def test_published_regions_come_from_the_results(tmp_path: Path) -> None:
+    assets = tmp_path / "assets"
+    assets.mkdir()
+    for name in ("invertibility", "lattice"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "lattice" / "lattice.md").write_text("| a table |\n")
+    (tmp_path / "invertibility" / "results.json").write_text(json.dumps([cell()]))
+    found = publish.numerics(tmp_path, assets)
+    assert found["lattice"] == "| a table |"
+    assert "| one | trained | 1e-06 / - / - |" in found["numerics-one"]
+    # Without new results those of the assets stay.
+    assert publish.numerics(tmp_path / "nothing", assets) == {name: text for name, text in found.items() if name != "lattice"}
     page = tmp_path / "page.md"
-    page.write_text("<!-- figures: numerics-glow -->\n<!-- end of figures -->\n")
-    assert publish.insert(page, "numerics-glow", "| a table |")
+    page.write_text("<!-- figures: numerics-one -->\n<!-- end of figures -->\n")
+    assert publish.insert(page, "numerics-one", "| a table |")
     assert "| a table |" in page.read_text()

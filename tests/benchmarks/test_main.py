@@ -46,7 +46,7 @@ def test_a_gpu_is_not_asked_what_only_a_cpu_tells(ran: list[list[str]]) -> None:
 def test_an_unknown_name_is_refused(ran: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["colapse"])
-    assert "no such benchmark: colapse; there are startup, collapse, sampling, training, growth, reversible" in capsys.readouterr().err
+    assert "no such benchmark: colapse; there are startup, collapse, tolerance, sampling, training, options, growth, reversible" in capsys.readouterr().err
     assert not ran
 
 

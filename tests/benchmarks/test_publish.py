@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import publish
-from benchmarks.tools.results import Results
+from benchmarks.tools.results import Results, Target
 
 
 def write(folder: Path, name: str, text: str, *, device: str = "", quick: bool = False) -> None:
@@ -39,6 +39,20 @@ def test_without_results_nothing_happens(tmp_path: Path) -> None:
     publish.keep(tmp_path / "bench", tmp_path / "committed", tmp_path)
     assert not (tmp_path / "committed").exists()
     assert publish.kept(tmp_path / "committed") == {}
+
+
+def test_promises_of_all_benchmarks_stand_in_one_table(tmp_path: Path) -> None:
+    facts = {"device": "CPU", "cpu": "Processor", "cores": 2, "versions": {"torch": "2"}, "seed": 0}
+    assert publish.promised(tmp_path) == ""
+    for name, measured in (("collapse", 3.0), ("sampling", 60.0)):
+        target = Target(f"{name}: speed-up", 50.0, measured, "at least", extrapolated=name == "sampling")
+        Results(name, "", False, facts, {}, [], targets=[target]).write(tmp_path, "", "a table")
+    Results("sampling", "", False, facts, {}, [], targets=[Target("on a GPU", 1.0, 1.0, "at most")]).write(tmp_path, "gpu", "a table")
+    text = publish.promised(tmp_path)
+    assert "| collapse: speed-up | at least 50 | 3 | missed |" in text
+    assert "| sampling: speed-up | at least 50 | 60 [x] | met |" in text
+    assert "on a GPU" not in text
+    assert "Processor, 2 cores, torch 2; seed 0" in text
 
 
 def test_every_benchmark_has_a_region() -> None:

@@ -15,22 +15,22 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor
 
-from linearizer_core.bijections import Identity
+from linearizer_core.bijections import Bijection, Identity
 from linearizer_core.config import Component, ModelConfig, TrainingConfig
 from linearizer_core.data import Batch, DataInfo, Splits, TensorTable, stack
 from linearizer_core.errors import ConfigError, DataError
-from linearizer_core.factory import create_dataset
+from linearizer_core.factory import create_backbone, create_core, create_dataset
 from linearizer_core.metrics import relative_error
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import Mask
 from linearizer_core.operators.flow import time_grid
 from linearizer_core.pretrained import build_model
-from linearizer_core.task import Task
+from linearizer_core.task import BuildContext, Task
 from linearizer_core.training import fit
 from linearizer_flow.config import PerceptualConfig
 from linearizer_flow.latent_prior import LatentPriorBijection
 from linearizer_flow.perceptual import PerceptualDistance
-from linearizer_flow.sampling import flow_core, generate, generate_by_loop
+from linearizer_flow.sampling import Loop, flow_core, generate, generate_by_loop
 
 BACKBONE = {"levels": [{"couplings": 2, "width": 8}], "dense": {"couplings": 2, "width": 32}, "normalize": {"shift": -0.3, "scale": 2.0}}
 PRIOR = {"name": "coupling", "dense": {"couplings": 4, "width": 32}, "class_scale": True, "final_mixing": False}
@@ -56,9 +56,10 @@ def latent_prior(condition: str = "label", *, steps: int = 30, info: DataInfo = 
     return build_model(ModelConfig(task=task, backbone=Component(name="coupling", **BACKBONE), core=Component(name="gaussian", rank=12)), info, seed=0)
 
 
-def published(core: str, *, steps: int = 20) -> tuple[Task, LinearizerModel]:
-    task = Component(name="flow", recipe="published", published={"training": {"steps": steps, "batch_size": 64}}, evaluation={"samples": 200})
-    return build_model(ModelConfig(task=task, backbone=Component(name="coupling", **BACKBONE), core=Component(name=core, rank=4)), INFO, seed=0)
+def published(core: str, *, steps: int = 20, info: DataInfo = INFO, **recipe: Any) -> tuple[Task, LinearizerModel]:
+    options = {"training": {"steps": steps, "batch_size": 64}, **recipe}
+    task = Component(name="flow", recipe="published", published=options, evaluation={"samples": 200}, sampling={"steps": 20})
+    return build_model(ModelConfig(task=task, backbone=Component(name="coupling", **BACKBONE), core=Component(name=core, rank=4)), info, seed=0)
 
 
 def trained(made: tuple[Task, LinearizerModel], splits: Splits, folder: Path) -> tuple[Task, LinearizerModel]:
@@ -236,10 +237,17 @@ def test_one_step_equals_the_loop_on_the_same_noise(by_condition: tuple[str, Tas
     noise, condition = torch.randn(16, 64, generator=seeded()), bijection_of(model).draw_condition(16, seeded())
     operator = flow_core(model).propagator(time_grid(50), solver)
     with torch.no_grad():
-        assert relative_error(generate(model, noise, condition, operator.to(torch.float32)), generate_by_loop(model, noise, condition, 50, solver)) < 1e-5
+        assert (
+            relative_error(
+                generate(model, noise, condition, operator.to(torch.float32)), generate_by_loop(model, noise, condition, Loop(flow_core(model), 50, solver))
+            )
+            < 1e-5
+        )
         wide, double = noise.double(), copy.deepcopy(model).double()
         operator = flow_core(double).propagator(time_grid(50), solver)
-        assert relative_error(generate(double, wide, condition, operator), generate_by_loop(double, wide, condition, 50, solver)) < 1e-12
+        assert (
+            relative_error(generate(double, wide, condition, operator), generate_by_loop(double, wide, condition, Loop(flow_core(double), 50, solver))) < 1e-12
+        )
 
 
 def test_exact_limit_is_a_projector_onto_the_kept_coordinates(by_condition: tuple[str, Task, LinearizerModel]) -> None:
@@ -270,12 +278,32 @@ def test_sampling_is_repeatable_and_follows_its_options(by_condition: tuple[str,
         assert not torch.allclose(same, draw(temperature=0.0, label=2))
 
 
+def test_one_step_and_loop_end_alike_where_a_solver_is_named(by_condition: tuple[str, Task, LinearizerModel]) -> None:
+    _, task, model = by_condition
+    operator = task.collapsed(model)
+
+    def draw(**options: Any) -> Tensor:
+        return task.sample(model, 6, seeded(), options, operator=operator)
+
+    steps = task.collapse().steps  # type: ignore[union-attr]
+    for solver in ("euler", "rk4"):
+        for ending in ({}, {"terminal": "limit"}):
+            assert relative_error(draw(solver=solver, **ending), draw(steps=steps, solver=solver, **ending)) < 1e-5
+    assert relative_error(draw(solver="rk4"), draw(solver="rk4", terminal="limit")) > 1e-4
+    assert torch.equal(draw(solver="exact"), draw())
+    assert torch.equal(draw(rank=12), draw())
+    assert not torch.allclose(draw(rank=5), draw())
+    assert relative_error(draw(rank=11), draw()) < relative_error(draw(rank=2), draw())
+
+
 def test_sampling_refuses_what_it_does_not_know(by_condition: tuple[str, Task, LinearizerModel]) -> None:
     _, task, model = by_condition
     with pytest.raises(ConfigError, match="did you mean 'steps'"):
         task.sample(model, 1, seeded(), {"step": 3})
     with pytest.raises(ConfigError, match="label = 77"):
         task.sample(model, 1, seeded(), {"label": 77})
+    with pytest.raises(ConfigError, match="rank = 2 cuts the collapsed operator, but steps = 3 runs the loop"):
+        task.sample(model, 1, seeded(), {"steps": 3, "rank": 2})
     with pytest.raises(ValueError, match="no solver 'rk5'"):
         task.sample(model, 1, seeded(), {"steps": 3, "solver": "rk5"})
 
@@ -290,6 +318,88 @@ def test_labels_are_needed_to_encode(splits: Splits) -> None:
     _, model = latent_prior()
     with pytest.raises(ValueError, match="give one label"):
         bijection_of(model).infer_condition(stack(splits.test, 3)["x"], None)
+
+
+def test_a_backbone_whose_inverse_has_no_gradient_is_refused() -> None:
+    task, _ = published("low_rank")
+
+    def backbone(shape: tuple[int, ...], conditions: dict[str, int] | None) -> Bijection:
+        g = create_backbone("coupling", shape, **BACKBONE)
+        g.inverse_grad = "none"
+        return g
+
+    with pytest.raises(ConfigError, match="declares inverse_grad = 'none'; choose another"):
+        task.build(BuildContext(INFO, backbone, lambda shape, conditions: create_core("low_rank", shape, rank=2)))
+
+
+# --- a core under labels ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module", params=["shared_subspace", "low_rank"])
+def of_labels(request: pytest.FixtureRequest, splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> tuple[Task, LinearizerModel]:
+    task, model = trained(published(request.param, condition="label"), splits, tmp_path_factory.mktemp(request.param))
+    with torch.no_grad():  # so few steps hardly tell labels apart
+        for table in model.core.network.embedding.tables.values():  # type: ignore[union-attr, operator]
+            table.mul_(5)
+        if request.param == "shared_subspace":
+            model.core.network.output.weight.add_(0.02)  # type: ignore[union-attr, operator]
+    return task, model
+
+
+def test_each_label_is_an_operator_of_its_own_and_is_guided_to(of_labels: tuple[Task, LinearizerModel]) -> None:
+    task, model = of_labels
+    assert model.core.conditions == {"label": 11}
+    operator = task.collapsed(model)
+
+    def draw(**options: Any) -> Tensor:
+        return task.sample(model, 5, seeded(), options, operator=operator)
+
+    assert torch.equal(draw(), task.sample(model, 5, seeded(), {}))  # any label
+    assert not torch.allclose(draw(label=3), draw(label=4))
+    assert not torch.allclose(draw(label=3), draw())
+    assert relative_error(draw(label=3, guidance=0.0), draw()) < 1e-5
+    assert not torch.allclose(draw(label=3, guidance=2.0), draw(label=3))
+    for options in ({}, {"label": 3}, {"label": 3, "guidance": 2.0}):
+        one_step, loop = draw(solver="rk4", **options), draw(steps=20, solver="rk4", **options)
+        assert relative_error(one_step, loop) < 1e-5
+
+
+def test_labels_reach_the_core_in_training_and_some_are_hidden(splits: Splits) -> None:
+    losses = {}
+    for dropout in (0.0, 1.0):
+        task, model = published("shared_subspace", condition="label", training={"steps": 5, "batch_size": 16, "label_dropout": dropout})
+        model.core.network.output.weight.data.normal_()  # type: ignore[union-attr, operator]
+        (stage,) = task.stages()
+        x = stack(splits.train, 16)["x"]
+        for shift in (0, 1):
+            labels = (torch.arange(16) + shift) % 10
+            losses[dropout, shift] = stage.loss(model, {"x": x, "label": labels}, seeded())["loss"].item()
+    assert losses[0.0, 0] != losses[0.0, 1]
+    assert losses[1.0, 0] == losses[1.0, 1]
+
+
+def test_a_core_under_labels_is_measured_by_label(of_labels: tuple[Task, LinearizerModel], splits: Splits, tmp_path: Path) -> None:
+    task, model = of_labels
+    report = task.evaluate(model, splits, tmp_path, operator=task.collapsed(model))
+    assert 0 <= report.metrics["label_agreement"] <= 1
+    assert report.metrics["one_step_vs_loop_rel_err_rk4"] < 1e-4
+
+
+def test_what_labels_cannot_do_is_refused(of_labels: tuple[Task, LinearizerModel], by_condition: tuple[str, Task, LinearizerModel]) -> None:
+    task, model = of_labels
+    for options, message in (
+        ({"label": 10}, "knows the labels 0 to 9"),
+        ({"guidance": 2.0}, "guidance = 2.0: it needs a label"),
+    ):
+        with pytest.raises(ConfigError, match=message):
+            task.sample(model, 1, seeded(), options)
+    _, other, plain = by_condition
+    with pytest.raises(ConfigError, match="it needs a core that is conditioned on labels"):
+        other.sample(plain, 1, seeded(), {"guidance": 2.0})
+    with pytest.raises(ConfigError, match="GaussianCore takes no conditions"):
+        published("gaussian", condition="label")
+    with pytest.raises(ConfigError, match="the data have no labels"):
+        published("low_rank", condition="label", info=DataInfo(name="digits", shape=(1, 8, 8)))
 
 
 # --- report ----------------------------------------------------------------------------------------

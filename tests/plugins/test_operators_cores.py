@@ -411,7 +411,7 @@ def test_shared_subspace_starts_as_an_orthogonal_projector() -> None:
 def test_shared_subspace_is_regular_on_the_subspace() -> None:
     core = shared()
     generator = torch.linalg.lstsq(core.right, (core.velocity_at(0.999).T @ Dense(core.right)).to_dense()).solution.T
-    assert distance(generator, core.network.at(0.999).view(RANK, RANK)) < 1e-9
+    assert distance(generator, core.network.at_times(torch.tensor([0.999], dtype=torch.float64)).view(RANK, RANK)) < 1e-9
 
 
 def test_magnus_reaches_the_end_and_converges_to_a_fine_reference() -> None:

@@ -156,9 +156,27 @@ WRONG = {
 ALSO: dict[str, set[str]] = {}
 
 MORE = [
+    ("predict-matches-at", subject(lambda shape, conditions: _FirstLabelForAll(shape, conditions)), "under conditions predict.z, t. is not at.t..z."),
     ("conditions-used", subject(lambda shape, conditions: _Optional(shape, conditions)), "declares conditions .label., but works without"),
     ("gradients", subject(lambda shape, conditions: _NoGraph(shape)), "no gradient reaches any parameter"),
 ]
+
+
+class _FirstLabelForAll(Decay):
+    """Right, but for `predict`, which takes the label of the first example for all."""
+
+    def __init__(self, shape: tuple[int, int], conditions: dict[str, int] | None = None) -> None:
+        TimeDependentCore.__init__(self, shape[0], conditions=conditions)
+        self.weight = nn.Parameter(0.5 * torch.eye(*shape).expand(max(self.conditions.values(), default=1), -1, -1).clone())
+
+    def _labels(self, batch: int) -> Tensor:
+        return require_label(self.condition, "label", self.conditions["label"], batch) if self.conditions else torch.zeros(batch, dtype=torch.int64)
+
+    def at(self, t: float) -> LinearOperator:
+        return Dense(self.weight[self._labels(1)][0] * (1 + t))
+
+    def predict(self, z: Tensor, t: Tensor) -> Tensor:
+        return (1 + t)[:, None] * (z @ self.weight[self._labels(len(z))][0].mT)
 
 
 class _Optional(Matrix):

@@ -60,7 +60,7 @@ class Small(Task):
         noise = torch.randn(n, model.gx.dim, generator=generator)
         return model.gx.inverse((operator or model.core.operator())(noise))
 
-    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path) -> Report:
+    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path, *, operator: LinearOperator | None = None) -> Report:
         (folder / "picture.png").write_bytes(b"a picture")
         z = model.gx(stack(splits.test)["x"])
         return Report({"mean": float(z.mean())}, ("picture.png",))
@@ -130,7 +130,7 @@ class OtherOperator(Small):
 
 
 class NoFigure(Small):
-    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path) -> Report:
+    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path, *, operator: LinearOperator | None = None) -> Report:
         return Report(super().evaluate(model, splits, folder).metrics, ("samples.png",))
 
 
@@ -175,13 +175,13 @@ ALSO: dict[str, set[str]] = {}
 
 
 class _TensorMetric(Small):
-    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path) -> Report:
+    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path, *, operator: LinearOperator | None = None) -> Report:
         return Report({"mean": torch.zeros(())})
 
 
 class _TrainsInEvaluation(Small):
     @torch.no_grad()
-    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path) -> Report:
+    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path, *, operator: LinearOperator | None = None) -> Report:
         for parameter in model.parameters():
             parameter.zero_()
         return Report({"mean": 0.0})

@@ -43,6 +43,12 @@ def test_the_flow_task_trains_as_with_stored_activations(tmp_path: Path) -> None
         torch.testing.assert_close(saving.state_dict()[name], tensor, rtol=0, atol=1e-4)
 
 
+def test_it_trains_the_same_in_micro_batches(tmp_path: Path) -> None:
+    _, expected = flow_task(tmp_path / "plain", accumulation_steps=2)
+    _, found = flow_task(tmp_path / "saving", accumulation_steps=2, reversible={})
+    torch.testing.assert_close(torch.tensor(found), torch.tensor(expected), rtol=1e-5, atol=0)
+
+
 def test_the_monitor_measures_the_same(tmp_path: Path) -> None:
     """It differentiates twice where it can, which memory-saving chains refuse."""
     monitored = {}

@@ -120,7 +120,7 @@ class TinyTask(Task):
         torch.randn(5)  # a careless task: the global random state must survive it
         return model.gx.inverse(torch.randn(n, 2, generator=generator)).repeat_interleave(8, 1).reshape(n, 1, 4, 4)
 
-    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path) -> Report:
+    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path, *, operator: LinearOperator | None = None) -> Report:
         return Report({"center": _center(model).tolist(), "worst": float("inf")})
 
 

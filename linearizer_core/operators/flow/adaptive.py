@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Generic, TypeVar, final
 
@@ -76,13 +77,16 @@ def adaptive_grid(flow: Flow | VelocityAt, start: float = 0.0, stop: float = 1.0
     if not (start < stop and tol > 0):
         raise ConfigError(f"adaptive_grid: start is {start}, stop {stop} and tol {tol}, expected start < stop and tol > 0")
     composer = Composer(flow, method, start, rtol=None, dtype=torch.float64)
-    search = _Search(method.order, start, stop, tol, max_steps)
+    # What the flow leaves to an exact factor, which commutes with the rest, makes errors larger by its norm at most.
+    factor = flow.factor(start, stop)
+    growth = 1.0 if factor is None else max(1.0, factor.norm())
+    search = _Search(method.order, start, stop, tol / growth, max_steps)
+    found: AdaptiveGrid | None = None
     if composer.frame:
-        try:
-            return search.grid(_InCoordinates(composer, composer.frame))
-        except _OutOfFrameError:
-            pass
-    return search.grid(_AsOperators(composer))
+        with suppress(_OutOfFrameError):
+            found = search.grid(_InCoordinates(composer, composer.frame))
+    found = found or search.grid(_AsOperators(composer))
+    return AdaptiveGrid(found.times, growth * found.error_bound, found.rejected)
 
 
 X = TypeVar("X")
@@ -130,6 +134,8 @@ class _InCoordinates(_Way[Coordinates]):
 
     def norms(self, operator: Coordinates) -> Tensor:
         numbers, matrix = operator.numbers[0], operator.matrices[0]
+        if not bool(matrix.isfinite().all()):
+            return torch.full((2,), math.inf, dtype=torch.float64)
         parts = [numbers.abs().max() if len(numbers) else numbers.new_zeros(()), torch.linalg.matrix_norm(matrix, 2) if len(matrix) else matrix.new_zeros(())]
         return torch.stack(parts).cpu()
 
@@ -152,7 +158,8 @@ class _AsOperators(_Way[LinearOperator]):
         return self.composer.product(later, earlier)
 
     def norms(self, operator: LinearOperator) -> Tensor:
-        return torch.tensor([operator.norm()], dtype=torch.float64)
+        finite = all(bool(tensor.isfinite().all()) for tensor in operator.tensors().values())
+        return torch.tensor([operator.norm() if finite else math.inf], dtype=torch.float64)
 
     def distance(self, first: LinearOperator, second: LinearOperator) -> Tensor:
         return self.norms(first - second)

@@ -32,7 +32,8 @@ def collapse(flow: Flow | VelocityAt, grid: Tensor, solver: str, *, rtol: float 
 
     The operator keeps the structure of the velocities:
 
-    - a shared subspace stays in R dimensions, and the result holds the U and V of the flow themselves, not a copy: it changes when they are trained on;
+    - a shared subspace stays in R dimensions, and the result holds the U and V of the flow themselves, not a copy: once they are trained on,
+      it is worthless, and has to be made anew;
     - low rank gives :math:`c I + P Q^T`, composed a few steps at a time and then by pairs, which is cheaper than one step after another, as ranks grow with
       the length of the interval. Every product is cut to ``rtol``; where the rank passes D/2 it becomes `Dense`, if D is at most `DENSE_LIMIT`;
     - diagonal operators, masks and multiples of the identity stay what they are; dense ones, sums and products become `Dense`, below `DENSE_LIMIT`.
@@ -41,8 +42,9 @@ def collapse(flow: Flow | VelocityAt, grid: Tensor, solver: str, *, rtol: float 
         flow: a `Flow`, or a function that gives the velocity operator at a time.
         grid: N + 1 increasing times.
         solver: a name in `SOLVERS`.
-        rtol: singular values of the low-rank part of a product are dropped up to this part of the largest; a result of n such products is off by about
-            n ``rtol`` times its norm at most. By default 1e-12, or the rounding of the dtypes where that is larger: the velocities have no further digits.
+        rtol: singular values of the low-rank part of a product are dropped up to this part of the largest; n such products are off by about n ``rtol``
+            times the largest of the partial products at most, which a flow that grows and shrinks again may make large. By default 1e-12, or the rounding
+            of the dtypes where that is larger: the velocities have no further digits.
         dtype: the precision of the composition and of the result.
 
     Raises:

@@ -17,6 +17,7 @@ from linearizer_core.operators.diagonal import Diagonal
 from linearizer_core.operators.flow.coordinates import Coordinates
 from linearizer_core.operators.lazy import Product, Sum
 from linearizer_core.operators.mask import Mask
+from linearizer_core.operators.matrix_functions import inverse
 from linearizer_core.operators.scaled_identity import ScaledIdentity
 from linearizer_core.operators.shared_subspace import SharedSubspace
 from linearizer_core.operators.tall import inner_products, triangular_factor
@@ -155,7 +156,8 @@ class SubspaceFrame(Frame):
         """The coordinates of operators that act on q as ``inside`` ``(N, R, R)`` and on the rest as ``scales`` ``(N,)``."""
         if self._regular(inside.dtype):
             return Coordinates(scales[:, None], inside)
-        cores = torch.linalg.solve(self.gram, (inside - _multiples(scales, inside)).double()).to(inside.dtype)
+        precision = torch.finfo(torch.float64).eps
+        cores = (inverse(self.gram, precision) @ (inside - _multiples(scales, inside)).double()).to(inside.dtype)
         return Coordinates(scales[:, None], _block_triangular(scales, cores, inside))
 
     def operator(self, coordinates: Coordinates) -> LinearOperator:

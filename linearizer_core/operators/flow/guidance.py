@@ -32,19 +32,26 @@ def guided(first: Flow, second: Flow, weight: float) -> Flow:
         >>> collapse(guided(slow, fast, 1.5), time_grid(1, "last_step"), "magnus4").scale
         tensor(0.0821, dtype=torch.float64)
     """
-    if isinstance(first, SubspaceFlow) and isinstance(second, SubspaceFlow) and _alike(first, second):
+    if isinstance(first, SubspaceFlow) and isinstance(second, SubspaceFlow) and _share_subspace(first, second):
 
         def mixed(times: Tensor) -> Tensor:
             start = first.generator(times)
             return start + weight * (second.generator(times) - start)
 
         return SubspaceFlow(first.left, first.right, mixed, regular=first.regular)
-    if first.factor(0.0, 0.5) is not None or second.factor(0.0, 0.5) is not None:
+    if not can_be_guided(first, second):
         raise ConfigError(
             "guided: a flow in regular form leaves a part to an exact factor, which has to be the same for both; expected two flows on one subspace, "
             "or two flows without such a factor: ask the cores for flow('early')"
         )
     return _Guided(first, second, weight)
+
+
+def can_be_guided(first: Flow, second: Flow) -> bool:
+    """Whether `guided` takes these two: on one subspace, or neither with an exact factor."""
+    if isinstance(first, SubspaceFlow) and isinstance(second, SubspaceFlow) and _share_subspace(first, second):
+        return True
+    return first.factor(0.0, 0.5) is None and second.factor(0.0, 0.5) is None
 
 
 @final
@@ -56,8 +63,8 @@ class _Guided(Flow):
 
     def velocities(self, times: Tensor) -> Sequence[LinearOperator]:
         pairs = zip(self.first.velocities(times), self.second.velocities(times), strict=True)
-        return [start + self.weight * (end - start) for start, end in pairs]
+        return [(1 - self.weight) * start + self.weight * end for start, end in pairs]
 
 
-def _alike(first: SubspaceFlow, second: SubspaceFlow) -> bool:
+def _share_subspace(first: SubspaceFlow, second: SubspaceFlow) -> bool:
     return first.regular == second.regular and same_tensor(first.left, second.left) and same_tensor(first.right, second.right)

@@ -46,7 +46,7 @@ def in_chunks(solver: Solver, times: list[float], size: int) -> Iterator[Steps]:
 
 def at_once(bytes_per_step: int) -> int:
     """How many steps are worked on at a time."""
-    return max(1, CHUNK_BYTES // bytes_per_step)
+    return max(1, CHUNK_BYTES // max(1, bytes_per_step))
 
 
 def own_bytes(operator: LinearOperator) -> int:

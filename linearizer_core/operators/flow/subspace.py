@@ -13,6 +13,7 @@ from linearizer_core.operators.base import LinearOperator
 from linearizer_core.operators.flow.coordinates import Coordinates
 from linearizer_core.operators.flow.frames import Frame, SubspaceFrame
 from linearizer_core.operators.flow.velocity import Flow, require_before_the_end
+from linearizer_core.operators.matrix_functions import inverse
 from linearizer_core.operators.shared_subspace import SharedSubspace
 from linearizer_core.operators.tall import inner_products
 
@@ -31,6 +32,9 @@ class SubspaceFlow(Flow):
         generator: K at times ``(N,)`` (float64 on the CPU): ``(N, R, R)``, where and in the dtype in which U is.
         regular: whether the factor of the rest is taken exactly.
 
+    Raises:
+        SingularOperatorError: from its methods, where V^T U is singular.
+
     Example:
         >>> import torch
         >>> from linearizer_core.operators.flow import SubspaceFlow, collapse, time_grid
@@ -47,11 +51,10 @@ class SubspaceFlow(Flow):
         self.regular = regular
 
     def velocities(self, times: Tensor) -> Sequence[LinearOperator]:
-        inside, rates = self.generator(times), self._rates(times)
+        inside, rates = self.generator(times).double(), self._rates(times)
         one = torch.eye(len(self.gram), dtype=torch.float64, device=self.left.device)
-        cores = (self._inverse_gram @ (inside.double() - rates[:, None, None] * one)).to(inside.dtype)
-        gram = self.gram.to(inside.dtype)
-        return [SharedSubspace(rate, self.left, core, self.right, gram) for rate, core in zip(rates.tolist(), cores, strict=True)]
+        cores = self._inverse_gram @ (inside - rates[:, None, None] * one)
+        return [SharedSubspace(rate, self.left, core, self.right, self.gram) for rate, core in zip(rates.tolist(), cores, strict=True)]
 
     def factor(self, start: float, stop: float) -> LinearOperator | None:
         if not self.regular:
@@ -75,8 +78,7 @@ class SubspaceFlow(Flow):
 
     @cached_property
     def _inverse_gram(self) -> Tensor:
-        inverse: Tensor = torch.linalg.inv(self.gram)
-        return inverse
+        return inverse(self.gram, torch.finfo(torch.float64).eps)
 
     def _rates(self, times: Tensor) -> Tensor:
         """The velocity of the rest, ``(N,)``."""

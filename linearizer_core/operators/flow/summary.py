@@ -11,6 +11,7 @@ import torch
 from linearizer_core.operators.base import LinearOperator
 from linearizer_core.operators.diagonal import Diagonal
 from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank
+from linearizer_core.operators.low_rank import LowRank
 from linearizer_core.operators.mask import Mask
 from linearizer_core.operators.scaled_identity import ScaledIdentity
 from linearizer_core.operators.shared_subspace import SharedSubspace
@@ -22,8 +23,8 @@ class FlowSummary:
     r"""An operator :math:`B` from noise to data, in numbers.
 
     A flow that ends in a subspace leaves :math:`B z = c z` for the m dimensions of z that it does not see: what passes there is noise. For standard normal
-    noise its share of the root mean square of the latent is :math:`\sqrt{m}\, |c| / \|B\|_F`. On coordinates (`Diagonal`, `Mask`) c is the smallest absolute
-    value that occurs more than once. Operators that do not say so, such as `Dense`, have m = 0.
+    noise its share of the root mean square of the latent is :math:`\sqrt{m}\, |c| / \|B\|_F`. On coordinates (`Diagonal`, `Mask`) c is their smallest absolute
+    value, if several have it and others are larger. Operators that do not tell, such as `Dense`, have None for all three.
 
     Arguments:
         dim: D.
@@ -33,7 +34,7 @@ class FlowSummary:
         cond: largest over smallest singular value; infinite where the rank is not full.
         invertible: whether the rank is full to the precision of the dtype.
         scale: :math:`|c|`; 0 where m is 0.
-        complement: m.
+        complement: m, 0 where B has no such part.
         residual_noise: the share of the latent that stays noise, from 0 to 1.
         singular_values: the largest ones, descending.
 
@@ -53,9 +54,9 @@ class FlowSummary:
     norm: float
     cond: float
     invertible: bool
-    scale: float
-    complement: int
-    residual_noise: float
+    scale: float | None
+    complement: int | None
+    residual_noise: float | None
     singular_values: tuple[float, ...]
 
     @classmethod
@@ -64,7 +65,7 @@ class FlowSummary:
         values, multiplicities = operator._singular_values()
         norm, smallest = values.max().item(), values.min().item()
         invertible = smallest > operator._precision * norm
-        scale, complement = _complement(operator)
+        complement = _complement(operator)
         frobenius = math.sqrt((multiplicities * values**2).sum().item())
         descending = values.argsort(descending=True)[:leading]
         return cls(
@@ -74,9 +75,9 @@ class FlowSummary:
             norm=norm,
             cond=norm / smallest if invertible else math.inf,
             invertible=invertible,
-            scale=scale,
-            complement=complement,
-            residual_noise=math.sqrt(complement) * scale / frobenius if frobenius else 0.0,
+            scale=complement and complement[0],
+            complement=complement and complement[1],
+            residual_noise=complement and (math.sqrt(complement[1]) * complement[0] / frobenius if frobenius else 0.0),
             singular_values=tuple(values[descending].repeat_interleave(multiplicities[descending].clamp(max=leading))[:leading].tolist()),
         )
 
@@ -85,15 +86,17 @@ class FlowSummary:
         return asdict(self) | {"cond": self.cond if self.invertible else None, "singular_values": list(self.singular_values)}
 
 
-def _complement(operator: LinearOperator) -> tuple[float, int]:
-    """The absolute value of the c, and for how many dimensions ``B z = c z``."""
+def _complement(operator: LinearOperator) -> tuple[float, int] | None:
+    """The absolute value of the c, and for how many dimensions ``B z = c z``; None where the kind of the operator does not tell."""
     if isinstance(operator, ScaledIdentity):
         return abs(operator.scale.item()), operator.dim
+    if isinstance(operator, LowRank):
+        return 0.0, max(0, min(operator.shape) - operator.columns)
     if isinstance(operator, IdentityPlusLowRank | SharedSubspace):
         complement = operator.shape[0] - operator.right.shape[1]
         return (abs(operator.scale.item()), complement) if complement > 0 else (0.0, 0)
     if isinstance(operator, Diagonal | Mask):
         values, counts = torch.unique(operator._singular_values()[0], return_counts=True)
-        repeated = (counts > 1).nonzero()[:1, 0]
-        return (values[repeated].item(), int(counts[repeated])) if len(repeated) else (0.0, 0)
-    return 0.0, 0
+        common = len(values) > 1 and (int(counts[0]) > 1 or values[0].item() == 0)
+        return (values[0].item(), int(counts[0])) if common else (0.0, 0)
+    return None

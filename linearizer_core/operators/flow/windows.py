@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from linearizer_core.errors import DivergedFlowError
 from linearizer_core.operators.base import LinearOperator
 from linearizer_core.operators.flow.solvers import Solver
 from linearizer_core.operators.flow.steps import Steps
@@ -85,8 +86,13 @@ def cut(scale: Tensor, left: Tensor, core: Tensor, right: Tensor, rtol: float) -
     :math:`Q M^T R_P^T X s^{-1/2}`: no orthonormal basis is formed, and small s spoil nothing, as they multiply what they divide.
     """
     outer, inner = (triangular_factor([part], part.dtype) for part in (left, right))
-    found, values, other = torch.linalg.svd((outer @ core @ inner.mT).double(), full_matrices=False)
-    kept = ~(values <= rtol * values[:1])  # what is not a number is kept
+    small = outer @ core @ inner.mT
+    if not bool(small.isfinite().all()):
+        raise DivergedFlowError(
+            "a product of solver steps has non-finite entries, expected finite ones: the flow grows out of range; end it earlier, or take more steps"
+        )
+    found, values, other = torch.linalg.svd(small.double(), full_matrices=False)
+    kept = values > rtol * values[:1]
     root = values[kept].rsqrt()
     left_weights = core @ inner.mT @ (other.mT[:, kept] * root).to(core.dtype)
     right_weights = core.mT @ outer.mT @ (found[:, kept] * root).to(core.dtype)

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from linearizer_core.config import Component, OptimizerConfig, StageConfig
+from linearizer_core.config import CollapseConfig, Component, OptimizerConfig, StageConfig
 
 
 class _Options(BaseModel):
@@ -81,22 +81,17 @@ class PublishedStageConfig(StageConfig):
     clip_norm: float | None = Field(None, gt=0, description="largest gradient norm; none to switch clipping off")
     ema: float | None = Field(None, gt=0, lt=1, description="decay of the averaged weights; none to switch averaging off")
     latent_noise: float = Field(0.3, ge=0, description="standard deviation of the noise on latents before they are decoded")
+    label_dropout: float = Field(0.1, ge=0, le=1, description="share of the examples whose label is hidden from the core, where it is conditioned on labels")
 
 
 class PublishedRecipe(_Options):
     """The published objective: end-point prediction, and reconstruction of noise and data, trained at once."""
 
+    condition: Literal["label", "none"] = Field(
+        "none", description="what the core is conditioned on: nothing, as published, or the label, with one category more for any label; gx and gy never are"
+    )
     training: PublishedStageConfig = PublishedStageConfig()
     perceptual: PerceptualConfig | None = Field(None, description="the perceptual distance; mean squared error in its place when none")
-
-
-class SamplingConfig(_Options):
-    """How the many-step flow is collapsed, and run as a loop."""
-
-    steps: int = Field(100, ge=2, description="T: the loop stops at t = 1 - 1/T")
-    solver: str | None = Field(
-        None, description="solver of the collapse that is saved with the model; the core's exact limit where it has one, else rk4, when none"
-    )
 
 
 class EvaluationConfig(_Options):
@@ -112,14 +107,21 @@ class FlowConfig(_Options):
     recipe: Literal["latent_prior", "published"] = Field("latent_prior", description="the recommended recipe, or the published one; each has its table below")
     latent_prior: LatentPriorRecipe = LatentPriorRecipe()
     published: PublishedRecipe = PublishedRecipe()
-    sampling: SamplingConfig = SamplingConfig()
+    sampling: CollapseConfig = Field(CollapseConfig(), description="how the flow becomes the one operator that is saved with the model")
     evaluation: EvaluationConfig = EvaluationConfig()
 
 
 class SampleOptions(_Options):
-    """What a caller may choose when drawing samples."""
+    """What a caller may choose when drawing samples. With neither of steps, solver, terminal and rank, samples come from the saved operator."""
 
     steps: int = Field(1, ge=1, description="1: the collapsed operator; more: the loop with that many steps")
     solver: str | None = Field(None, description="solver of the loop (steps > 1), euler by default; or of a fresh collapse (steps = 1)")
-    label: int | None = Field(None, ge=0, description="class (or cluster) of all samples; drawn when left out")
+    terminal: Literal["early", "last_step", "limit"] | None = Field(
+        None,
+        description="how the loop or a fresh collapse ends; as task.sampling says when left out, or, where that says nothing and a solver is named or a loop "
+        "is run, early: at t = 1 - 1/T",
+    )
+    rank: int | None = Field(None, ge=1, description="how many of the largest singular values of the operator are kept (steps = 1); all when left out")
+    label: int | None = Field(None, ge=0, description="class (or cluster) of all samples; drawn, or any, when left out")
+    guidance: float = Field(1.0, description="weight of the label where the core takes it: 0 without, 1 with, beyond 1 more than that")
     temperature: float = Field(1.0, ge=0, description="scale of the noise: below 1 safer, above 1 more varied")

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from linearizer_core.bijections import inverse_with_report
+from linearizer_core.collapse import collapse_core
 from linearizer_core.condition import Condition
 from linearizer_core.data import Splits, stack
 from linearizer_core.features import ClassifierFeatures
@@ -26,7 +27,7 @@ from linearizer_core.task import Report
 from linearizer_flow.config import FlowConfig, SampleOptions
 from linearizer_flow.figures import save_panels, save_strips
 from linearizer_flow.latent_prior import LatentPriorBijection
-from linearizer_flow.sampling import LIMIT_SOLVER, collapse_flow, draw_noise, flow_core, generate, generate_by_loop, sample
+from linearizer_flow.sampling import LABEL, Loop, any_label, core_for, draw_noise, generate, generate_by_loop, sample
 
 _SEED = 123
 _PROBES = 64
@@ -38,7 +39,7 @@ NOTES = {
     "parameters": "of the whole model",
     "one_step_vs_loop_rel_err_euler": "images of the collapsed Euler steps against the Euler loop, same noise",
     "one_step_vs_loop_rel_err_rk4": "the same for RK4",
-    "exact_limit_vs_euler_loop_rel_err": "the exact flow to t = 1 against the Euler loop, which stops at 1 - 1/T",
+    "limit_vs_euler_loop_rel_err": "the regular flow to t = 1 against the Euler loop, which stops at 1 - 1/T",
     "invertibility_max_abs_err": "g^-1(g(x)) against x, test images, float32",
     "invertibility_max_abs_err_float64": "the same weights in float64",
     "inverse_iterations": "most iterations of one block's iterative inverse, those test images",
@@ -66,13 +67,13 @@ NOTES = {
 
 
 @torch.no_grad()
-def evaluate(model: LinearizerModel, config: FlowConfig, splits: Splits, folder: Path) -> Report:
+def evaluate(model: LinearizerModel, config: FlowConfig, splits: Splits, folder: Path, operator: LinearOperator | None) -> Report:
     """Measure exactness, invertibility and time; of images also sample quality and inversion, with pictures of samples, interpolations and inversions."""
     folder.mkdir(parents=True, exist_ok=True)
     device, dtype = next(model.parameters()).device, next(model.parameters()).dtype
     test = {name: tensor.to(device) for name, tensor in stack(splits.test).items()}
     steps = config.sampling.steps
-    operator = collapse_flow(flow_core(model), config.sampling).to(dtype)
+    operator = (collapse_core(core_for(model, None), config.sampling) if operator is None else operator).to(dtype)
     probe = _Probe(model, steps, device)
 
     metrics: dict[str, Any] = {"steps": steps, "parameters": sum(parameter.numel() for parameter in model.parameters())}
@@ -83,7 +84,7 @@ def evaluate(model: LinearizerModel, config: FlowConfig, splits: Splits, folder:
         return Report(metrics, notes=NOTES)
 
     back, inverted, metrics["inversion_psnr_db"] = _invert(model, operator, test)
-    invertible = flow_core(model).propagator(time_grid(steps), "euler").to(dtype)
+    invertible = core_for(model, None).propagator(time_grid(steps), "euler").to(dtype)
     metrics["inversion_psnr_db_invertible"] = _invert(model, invertible, test)[2]
     if splits.info.classes:
         metrics |= _quality(model, operator, config, splits, test)
@@ -103,15 +104,15 @@ class _Probe:
 
     def collapse_against_loop(self) -> dict[str, float]:
         """Relative error of the images of the collapsed operator against those of the loop, same noise, same solver."""
-        core, result = flow_core(self.model), {}
+        core, result = core_for(self.model, None), {}
         for solver in ("euler", "rk4"):
             collapsed = core.propagator(time_grid(self.steps), solver).to(self.noise.dtype)
-            loop = generate_by_loop(self.model, self.noise, self.condition, self.steps, solver)
+            loop = generate_by_loop(self.model, self.noise, self.condition, Loop(core, self.steps, solver))
             result[f"one_step_vs_loop_rel_err_{solver}"] = relative_error(generate(self.model, self.noise, self.condition, collapsed), loop)
-        if LIMIT_SOLVER in core.solvers:
-            limit = core.propagator(torch.tensor([0.0, 1.0], dtype=torch.float64), LIMIT_SOLVER).to(self.noise.dtype)
-            loop = generate_by_loop(self.model, self.noise, self.condition, self.steps, "euler")
-            result["exact_limit_vs_euler_loop_rel_err"] = relative_error(generate(self.model, self.noise, self.condition, limit), loop)
+        if "limit" in core.terminals:
+            limit = core.one_step(self.steps, terminal="limit").to(self.noise.dtype)
+            loop = generate_by_loop(self.model, self.noise, self.condition, Loop(core, self.steps))
+            result["limit_vs_euler_loop_rel_err"] = relative_error(generate(self.model, self.noise, self.condition, limit), loop)
         return result
 
 
@@ -148,9 +149,9 @@ def _round_trip(model: LinearizerModel, x: Tensor, condition: Condition | None) 
 
 def _times(model: LinearizerModel, operator: LinearOperator, config: FlowConfig, probe: _Probe) -> dict[str, float]:
     return {
-        "collapse_seconds": _median_seconds(lambda: collapse_flow(flow_core(model), config.sampling, "euler")),
+        "collapse_seconds": _median_seconds(lambda: core_for(model, None).one_step(config.sampling.steps, "euler", "early")),
         "one_step_seconds": _median_seconds(lambda: generate(model, probe.noise, probe.condition, operator)),
-        "loop_seconds": _median_seconds(lambda: generate_by_loop(model, probe.noise, probe.condition, probe.steps)),
+        "loop_seconds": _median_seconds(lambda: generate_by_loop(model, probe.noise, probe.condition, Loop(core_for(model, None), probe.steps))),
     }
 
 
@@ -192,27 +193,43 @@ def _quality(model: LinearizerModel, operator: LinearOperator, config: FlowConfi
         ("frechet_one_step_at_temperature_0.9", operator, 0.9),
         ("frechet_loop", None, config.evaluation.temperature),
     ):
-        images, labels = _evenly_labelled(model, one_step, count, temperature, config.sampling.steps)
+        images, labels = _evenly_labelled(model, one_step, count, temperature, config)
         result[name] = frechet_distance(features(images), reference)
         if labels is not None:
             result.setdefault("label_agreement", float((features.predict(images) == labels).float().mean()))
     return result
 
 
-def _evenly_labelled(model: LinearizerModel, operator: LinearOperator | None, count: int, temperature: float, steps: int) -> tuple[Tensor, Tensor | None]:
+def _evenly_labelled(
+    model: LinearizerModel, operator: LinearOperator | None, count: int, temperature: float, config: FlowConfig
+) -> tuple[Tensor, Tensor | None]:
     """Samples on the CPU, by ``operator`` or by the loop: as many of each label where the model takes labels, else categories by their frequency."""
-    generator = torch.Generator(next(model.parameters()).device).manual_seed(_SEED)
-    bijection = model.gy
-    if not isinstance(bijection, LatentPriorBijection) or bijection.category != "label":
-        return sample(model, count, generator, SampleOptions(steps=steps, temperature=temperature), operator).cpu(), None
-    labels = torch.arange(count) % bijection.conditions["label"]
+    generator, steps = torch.Generator(next(model.parameters()).device).manual_seed(_SEED), config.sampling.steps
+    bijection, core = model.gy, core_for(model, None)
+    labels_of_core = any_label(core) if LABEL in core.conditions else 0
+    labels_of_prior = bijection.conditions["label"] if isinstance(bijection, LatentPriorBijection) and bijection.category == "label" else 0
+    if not labels_of_core and not labels_of_prior:
+        way = Loop(core, steps) if operator is None else operator
+        return sample(model, count, generator, SampleOptions(temperature=temperature), way).cpu(), None
+    labels = torch.arange(count) % (labels_of_core or labels_of_prior)
     noise = draw_noise(model, count, generator, temperature)
-    chunks = []
-    for rows in torch.split(torch.arange(count), 500):
-        part = Condition(label=labels[rows].to(noise.device))
-        made = generate_by_loop(model, noise[rows], part, steps) if operator is None else generate(model, noise[rows], part, operator)
-        chunks.append(made.cpu())
-    return torch.cat(chunks), labels
+    images = torch.empty(count, *bijection.in_shape)
+    # A core under labels is another operator for each of them; a prior under labels takes all of them at once.
+    for rows in [row for group in _groups(labels, separate=bool(labels_of_core)) for row in torch.split(group, 500)]:
+        part = Condition(label=labels[rows].to(noise.device)) if labels_of_prior else None
+        if labels_of_core:
+            core = core_for(model, int(labels[rows[0]]))
+        if operator is None:
+            images[rows] = generate_by_loop(model, noise[rows], part, Loop(core, steps)).cpu()
+        else:
+            own = collapse_core(core, config.sampling).to(noise.dtype) if labels_of_core else operator
+            images[rows] = generate(model, noise[rows], part, own).cpu()
+    return images, labels
+
+
+def _groups(labels: Tensor, *, separate: bool) -> list[Tensor]:
+    """The rows, all together or those of each label apart."""
+    return [(labels == label).nonzero()[:, 0] for label in sorted(set(labels.tolist()))] if separate else [torch.arange(len(labels))]
 
 
 def _condition_of(model: LinearizerModel, x: Tensor, test: dict[str, Tensor]) -> Condition | None:
@@ -225,7 +242,7 @@ def _draw(
     model: LinearizerModel, operator: LinearOperator, probe: _Probe, test: dict[str, Tensor], noise: Tensor, inverted: Tensor, steps: int, folder: Path
 ) -> None:
     one_step = generate(model, probe.noise, probe.condition, operator)
-    loop = generate_by_loop(model, probe.noise, probe.condition, steps)
+    loop = generate_by_loop(model, probe.noise, probe.condition, Loop(core_for(model, None), steps))
     save_panels(
         folder / "samples.png",
         "The same noise, generated in one step and in many",

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from linearizer_core.bijections import Bijection
+from linearizer_core.condition import Condition
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.data import Batch
 from linearizer_core.model import LinearizerModel
 from linearizer_core.task import Stage
 from linearizer_flow.config import PublishedStageConfig
 from linearizer_flow.perceptual import PerceptualDistance
+from linearizer_flow.sampling import LABEL, any_label, flow_core
 
 
 class PublishedStage(Stage):
@@ -42,8 +44,7 @@ class PublishedStage(Stage):
         def gaussian(like: Tensor) -> Tensor:
             return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
-        core = model.core
-        assert isinstance(core, TimeDependentCore)
+        core = self._core(model, batch, generator)
         noise = gaussian(data)
         start, end = model.gx(noise).flatten(1), model.gy(data).flatten(1)
         time = torch.rand(len(data), generator=generator, device=data.device, dtype=data.dtype)
@@ -57,6 +58,15 @@ class PublishedStage(Stage):
             "prediction": self._distance(self._decode(model.gy, predicted), data),
         }
         return {"loss": torch.stack(list(terms.values())).sum(), **terms}
+
+    def _core(self, model: LinearizerModel, batch: Batch, generator: torch.Generator) -> TimeDependentCore:
+        """The core under the labels, some of them hidden."""
+        core = flow_core(model)
+        if LABEL not in core.conditions:
+            return core
+        label = batch["label"]
+        hidden = torch.rand(label.shape, generator=generator, device=label.device) < self.config.label_dropout
+        return core.given(Condition(label=torch.where(hidden, any_label(core), label)))
 
     @staticmethod
     def _decode(bijection: Bijection, latent: Tensor) -> Tensor:

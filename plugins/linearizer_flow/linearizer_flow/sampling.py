@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import final
+
 import torch
 from torch import Tensor
 
@@ -9,16 +12,17 @@ from linearizer_core.bijections import constant_weights
 from linearizer_core.condition import Condition
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.errors import ConfigError
+from linearizer_core.guided_core import GuidedCore
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
-from linearizer_core.operators.flow import time_grid
-from linearizer_flow.config import SampleOptions, SamplingConfig
+from linearizer_core.operators.flow import Terminal, time_grid
+from linearizer_flow.config import SampleOptions
 from linearizer_flow.latent_prior import LatentPriorBijection
 
-_CHUNK = 500
+LABEL = "label"
+"""The name of the condition that a core may take."""
 
-LIMIT_SOLVER = "exact"
-"""The solver of cores that know their flow in closed form, up to t = 1."""
+_CHUNK = 500
 
 
 def flow_core(model: LinearizerModel) -> TimeDependentCore:
@@ -32,15 +36,27 @@ def flow_core(model: LinearizerModel) -> TimeDependentCore:
     return model.core
 
 
-def collapse_flow(core: TimeDependentCore, config: SamplingConfig, solver: str | None = None) -> LinearOperator:
-    """The flow from noise to data as one operator, in float64.
+def any_label(core: TimeDependentCore) -> int:
+    """The category of a conditional core that stands for any label: the last."""
+    return core.conditions[LABEL] - 1
 
-    The exact limit at t = 1 where the core has one and nothing else is asked for; otherwise ``config.steps`` steps of the solver, up to t = 1 - 1/T.
+
+def core_for(model: LinearizerModel, label: int | None, guidance: float = 1.0) -> TimeDependentCore:
+    """The core for one label, guided towards it; that for any label where none is asked for.
+
+    Raises:
+        ConfigError: for a label out of range, or guidance that has nothing to guide to.
     """
-    solver = solver or config.solver or (LIMIT_SOLVER if LIMIT_SOLVER in core.solvers else "rk4")
-    if solver == LIMIT_SOLVER:
-        return core.propagator(torch.tensor([0.0, 1.0], dtype=torch.float64), solver)
-    return core.propagator(time_grid(config.steps), solver)
+    core = flow_core(model)
+    if LABEL not in core.conditions or label is None:
+        if guidance != 1:
+            needs = "a label" if LABEL in core.conditions else "a core that is conditioned on labels, as with task.published.condition = 'label'"
+            raise ConfigError(f"guidance = {guidance}: it needs {needs}; leave it out, or give that")
+        return core.given(Condition(label=torch.tensor([any_label(core)], device=_device(model)))) if LABEL in core.conditions else core
+    if label >= any_label(core):
+        raise ConfigError(f"label = {label}: this model knows the labels 0 to {any_label(core) - 1}")
+    given = core.given(Condition(label=torch.tensor([label], device=_device(model))))
+    return given if guidance == 1 else GuidedCore(core_for(model, None), given, guidance)
 
 
 def draw_noise(model: LinearizerModel, n: int, generator: torch.Generator, temperature: float = 1.0) -> Tensor:
@@ -49,16 +65,17 @@ def draw_noise(model: LinearizerModel, n: int, generator: torch.Generator, tempe
 
 
 def choose_condition(model: LinearizerModel, n: int, generator: torch.Generator, label: int | None) -> Condition | None:
-    """The asked category for all ``n`` samples; where none is asked for, drawn by frequency.
+    """The condition of the bijection: the asked category for all ``n`` samples; where none is asked for, drawn by frequency.
 
     Raises:
         ConfigError: for a label of a model that takes none, or one out of range.
     """
     bijection = model.gy
     if not isinstance(bijection, LatentPriorBijection) or bijection.category is None:
-        if label is not None:
+        if label is not None and LABEL not in model.core.conditions:
             raise ConfigError(
-                f"label = {label}: this model is not conditioned on labels; leave the label out, or train with task.latent_prior.condition = 'label'"
+                f"label = {label}: this model is not conditioned on labels; leave the label out, or train with task.latent_prior.condition = 'label', "
+                "or task.published.condition = 'label'"
             )
         return None
     if label is None:
@@ -74,23 +91,37 @@ def generate(model: LinearizerModel, noise: Tensor, condition: Condition | None,
     return model.linearizer(operator, condition)(noise)
 
 
-def generate_by_loop(model: LinearizerModel, noise: Tensor, condition: Condition | None, steps: int, solver: str = "euler") -> Tensor:
-    """Many steps: the solver's loop in the latent space, up to t = 1 - 1/steps, decoded once."""
-    start = model.domain(condition).to_latent(noise)
-    return model.codomain(condition).from_latent(flow_core(model).integrate(start, time_grid(steps), solver))
+@final
+@dataclass(frozen=True)
+class Loop:
+    """The steps of a solver, one after another, on a core: what a collapsed operator stands for. By default it stops at t = 1 - 1/steps, as published."""
+
+    core: TimeDependentCore
+    steps: int
+    solver: str = "euler"
+    terminal: Terminal = "early"
+
+    def __call__(self, z: Tensor) -> Tensor:
+        return self.core.integrate(z, time_grid(self.steps, self.terminal), self.solver, terminal=self.terminal)
+
+
+def generate_by_loop(model: LinearizerModel, noise: Tensor, condition: Condition | None, loop: Loop) -> Tensor:
+    """Many steps in the latent space, decoded once."""
+    return model.codomain(condition).from_latent(loop(model.domain(condition).to_latent(noise)))
 
 
 @torch.no_grad()
-def sample(model: LinearizerModel, n: int, generator: torch.Generator, options: SampleOptions, operator: LinearOperator | None) -> Tensor:
-    """``n`` samples, in chunks, so that memory does not grow with n: by ``operator`` in one step, by the loop where it is None."""
+def sample(model: LinearizerModel, n: int, generator: torch.Generator, options: SampleOptions, way: LinearOperator | Loop) -> Tensor:
+    """``n`` samples, in chunks, so that memory does not grow with n: by an operator in one step, or by a loop."""
     noise = draw_noise(model, n, generator, options.temperature)
     condition = choose_condition(model, n, generator, options.label)
     chunks = []
     with constant_weights():
         for rows, start in zip(torch.split(torch.arange(n, device=noise.device), _CHUNK), torch.split(noise, _CHUNK), strict=True):
             part = condition.rows(rows) if condition else None
-            if operator is None:
-                chunks.append(generate_by_loop(model, start, part, options.steps, options.solver or "euler"))
-            else:
-                chunks.append(generate(model, start, part, operator))
+            chunks.append(generate_by_loop(model, start, part, way) if isinstance(way, Loop) else generate(model, start, part, way))
     return torch.cat(chunks)
+
+
+def _device(model: LinearizerModel) -> torch.device:
+    return next(model.parameters()).device

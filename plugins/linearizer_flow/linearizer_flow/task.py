@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from linearizer_core.bijections import Bijection, Identity
-from linearizer_core.config import Component
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.collapse import collapse_core
+from linearizer_core.config import CollapseConfig, Component
+from linearizer_core.core_operator import CoreOperator, TimeDependentCore
 from linearizer_core.data import Splits
 from linearizer_core.errors import ConfigError
 from linearizer_core.factory import create_backbone
@@ -23,7 +24,7 @@ from linearizer_flow.config import FlowConfig, LatentPriorRecipe, PerceptualConf
 from linearizer_flow.latent_prior import ConditionKind, LatentPriorBijection, PriorStage, ReconstructionStage
 from linearizer_flow.perceptual import PerceptualDistance
 from linearizer_flow.published import PublishedStage
-from linearizer_flow.sampling import collapse_flow, flow_core, sample
+from linearizer_flow.sampling import LABEL, Loop, core_for, flow_core, sample
 
 
 class FlowTask(Task):
@@ -43,13 +44,27 @@ class FlowTask(Task):
             raise ConfigError(
                 f"the flow task trains through the inverse, but {type(body).__name__} declares inverse_grad = 'none'; choose another backbone.name"
             )
-        core = context.core((body.dim, body.dim), None)
         if self.config.recipe == "published":
+            core = self._published_core(body.dim, context)
             model = LinearizerModel(context.backbone(shape, None), core, body)
         else:
+            core = context.core((body.dim, body.dim), None)
             model = LinearizerModel(Identity((body.dim,)), core, self._with_prior(body, core, context))
-        flow_core(model)
+        own = self.config.sampling
+        flow_core(model).plan(own.steps, own.solver, own.terminal)  # what cannot be done is said before training, not after it
         return model
+
+    def _published_core(self, dim: int, context: BuildContext) -> CoreOperator:
+        if self.config.published.condition == "none":
+            return context.core((dim, dim), None)
+        if not context.info.classes:
+            raise ConfigError("task.published.condition = 'label', but the data have no labels; use 'none'")
+        core = context.core((dim, dim), {LABEL: context.info.classes + 1})  # the last one stands for any label
+        if LABEL not in core.conditions:
+            raise ConfigError(
+                f"task.published.condition = 'label', but {type(core).__name__} takes no conditions; set core.name = 'shared_subspace' or 'low_rank'"
+            )
+        return core
 
     def _with_prior(self, body: Bijection, core: Any, context: BuildContext) -> LatentPriorBijection:
         recipe = self.config.latent_prior
@@ -88,9 +103,14 @@ class FlowTask(Task):
         recipe = self.config.latent_prior
         return ReconstructionStage(recipe.reconstruction, _perceptual(recipe.perceptual)), PriorStage(recipe.prior)
 
-    def collapsed(self, model: LinearizerModel) -> LinearOperator:
-        dtype = next(model.parameters()).dtype
-        return collapse_flow(flow_core(model), self.config.sampling).to(dtype)
+    def collapse(self) -> CollapseConfig:
+        return self.config.sampling
+
+    def with_collapse(self, config: CollapseConfig) -> FlowTask:
+        return FlowTask(self.config.model_copy(update={"sampling": config}))
+
+    def core(self, model: LinearizerModel) -> TimeDependentCore:
+        return core_for(model, None)
 
     def sample(
         self,
@@ -102,16 +122,24 @@ class FlowTask(Task):
         operator: LinearOperator | None = None,
     ) -> Tensor:
         chosen = validate(SampleOptions, options or {})
+        own, core = self.config.sampling, core_for(model, chosen.label, chosen.guidance)
+        named = chosen.steps > 1 or chosen.solver not in (None, "exact")
+        terminal = chosen.terminal or own.terminal or ("early" if named else None)
         if chosen.steps > 1:
-            return sample(model, n, generator, chosen, None)
-        if operator is None or chosen.solver is not None:
-            operator = collapse_flow(flow_core(model), self.config.sampling, chosen.solver)
+            if chosen.rank is not None:
+                raise ConfigError(f"rank = {chosen.rank} cuts the collapsed operator, but steps = {chosen.steps} runs the loop; leave one of the two out")
+            return sample(model, n, generator, chosen, Loop(core, chosen.steps, chosen.solver or "euler", terminal or "early"))
+        of_label = chosen.label is not None and LABEL in model.core.conditions
+        if operator is None or of_label or chosen.solver is not None or chosen.terminal is not None:
+            operator = collapse_core(core, own.model_copy(update={"solver": chosen.solver or own.solver, "terminal": terminal}))
+        if chosen.rank is not None:
+            operator = operator.truncate(chosen.rank)
         return sample(model, n, generator, chosen, operator.to(next(model.parameters()).dtype))
 
-    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path) -> Report:
+    def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path, *, operator: LinearOperator | None = None) -> Report:
         from linearizer_flow.evaluation import evaluate
 
-        return evaluate(model, self.config, splits, folder)
+        return evaluate(model, self.config, splits, folder, operator)
 
 
 def _default_prior(*, conditional: bool) -> Component:

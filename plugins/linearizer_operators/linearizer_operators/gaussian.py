@@ -79,6 +79,8 @@ class GaussianCore(TimeDependentCore):
             variances, basis = values**2 / len(wide), vectors.mT
         else:
             variances, basis = (part.flip(-1) for part in torch.linalg.eigh(wide.mT @ wide / len(wide)))
+        # Variances that are nothing but rounding are none: with them the flow has a limit that no number of steps comes near to.
+        variances = variances.where(variances > torch.finfo(torch.float64).eps * self.dim * variances.max(), torch.zeros_like(variances))
         self.basis.copy_(basis[:, : self.rank])
         self.variance.copy_(variances[: self.rank].clamp(min=0))
         self.tail_variance.copy_(variances[self.rank :].clamp(min=0).sum() / max(1, self.dim - self.rank))
@@ -151,8 +153,7 @@ class GaussianCore(TimeDependentCore):
     def _operator(self, inside: Tensor, outside: Tensor, *, dtype: torch.dtype) -> LinearOperator:
         """The operator with eigenvalues ``inside`` ``(R,)`` on V and ``outside`` () on its complement."""
         if self.leading_rank is None:
-            basis = self.basis.to(dtype)
-            return SharedSubspace(outside, basis, torch.diag(inside - outside).to(dtype), basis)
+            return SharedSubspace(outside.to(dtype), self.basis, torch.diag(inside - outside).to(dtype), self.basis)
         values = torch.cat([inside, outside.expand(self.dim - self.rank)]).to(dtype)
         return Mask(values == 1, dtype=dtype) if bool(((values == 0) | (values == 1)).all()) else Diagonal(values)
 
@@ -171,7 +172,9 @@ class _GaussianLimit(Flow):
             for t in times.tolist()
         ]
 
-    def factor(self, start: float, stop: float) -> LinearOperator:
+    def factor(self, start: float, stop: float) -> LinearOperator | None:
+        if all(bool((moment > 0).all()) for moment in self.core._moments()):
+            return None
         shrink = (1 - stop) / (1 - start)
         factors = (torch.full_like(moment, shrink).where(moment == 0, torch.ones_like(moment)) for moment in self.core._moments())
         return self.core._operator(*factors, dtype=torch.float64)

@@ -18,7 +18,7 @@ from linearizer_operators.time_network import TimeNetwork
 
 @final
 class LowRankCore(TimeDependentCore):
-    r""":math:`A_t = U(t) V(t)^T` of rank r, both factors from one network of t (arXiv 2510.08570). Starts near an orthogonal projector.
+    r""":math:`A_t = U(t) V(t)^T` of rank r, both factors from one network of t and of the conditions (arXiv 2510.08570). Starts near an orthogonal projector.
 
     Raises:
         ShapeMismatchError: for a shape that is not square, or smaller than the rank.
@@ -30,9 +30,9 @@ class LowRankCore(TimeDependentCore):
     """
 
     def __init__(self, shape: tuple[int, int], config: LowRankConfig, conditions: dict[str, int] | None = None) -> None:
-        super().__init__(square_dim(type(self).__name__, shape, config.rank))
+        super().__init__(square_dim(type(self).__name__, shape, config.rank), conditions=conditions)
         self.rank = config.rank
-        self.network = TimeNetwork(2 * self.dim * self.rank, width=config.width, frequencies=config.frequencies)
+        self.network = TimeNetwork(2 * self.dim * self.rank, width=config.width, frequencies=config.frequencies, categories=conditions)
         # Both factors start as one orthonormal basis plus a part of equal size that varies with t.
         basis, _ = torch.linalg.qr(torch.randn(self.dim, self.rank))
         nn.init.normal_(self.network.output.weight, std=(config.width * self.dim) ** -0.5)
@@ -40,16 +40,15 @@ class LowRankCore(TimeDependentCore):
             self.network.output.bias.copy_(torch.cat([basis.flatten(), basis.flatten()]))
 
     def at(self, t: float) -> LinearOperator:
-        left, right = self.network.at(t).view(2, self.dim, self.rank)
-        return LowRank(left, right)
+        return self.at_times(torch.tensor([t], dtype=torch.float64))[0]
 
     def at_times(self, times: Tensor) -> Sequence[LinearOperator]:
-        factors = self.network.at_times(times).view(-1, 2, self.dim, self.rank)
+        factors = self.network.at_times(times, self.condition).view(-1, 2, self.dim, self.rank)
         return [LowRank(left, right) for left, right in factors]
 
     def predict(self, z: Tensor, t: Tensor) -> Tensor:
         self.check_batch(z, t)
-        left, right = self.network(t).to(z.dtype).view(-1, 2, self.dim, self.rank).unbind(1)  # (B, D, r) each
+        left, right = self.network(t, self.condition).to(z.dtype).view(-1, 2, self.dim, self.rank).unbind(1)  # (B, D, r) each
         with full_precision(z):
             inner = torch.einsum("bdr,bd->br", right, z)
             return torch.einsum("bdr,br->bd", left, inner)

@@ -23,7 +23,7 @@ class SharedSubspaceCore(TimeDependentCore):
 
     In that form nothing is singular at t = 1: :math:`q = V^T z` obeys :math:`\dot q = K(t) q`, and the rest shrinks by exactly :math:`(1-b)/(1-a)` over [a, b].
     With the terminal rule "limit" every solver integrates K alone, up to t = 1. All solvers collapse in R dimensions (arXiv 2510.08570 multiplies
-    D x D matrices). At the start K is zero and A_t the orthogonal projector onto the span of U = V.
+    D x D matrices). At the start K is zero and A_t the orthogonal projector onto the span of U = V. Conditions enter K.
 
     Raises:
         ShapeMismatchError: for a shape that is not square, or smaller than the rank.
@@ -40,12 +40,12 @@ class SharedSubspaceCore(TimeDependentCore):
     default_terminal: ClassVar[Terminal] = "limit"
 
     def __init__(self, shape: tuple[int, int], config: SharedSubspaceConfig, conditions: dict[str, int] | None = None) -> None:
-        super().__init__(square_dim(type(self).__name__, shape, config.rank))
+        super().__init__(square_dim(type(self).__name__, shape, config.rank), conditions=conditions)
         self.rank = config.rank
         basis, _ = torch.linalg.qr(torch.randn(self.dim, self.rank))
         self.left = nn.Parameter(basis)
         self.right = nn.Parameter(basis.clone())
-        self.network = TimeNetwork(self.rank**2, width=config.width, frequencies=config.frequencies)
+        self.network = TimeNetwork(self.rank**2, width=config.width, frequencies=config.frequencies, categories=conditions)
         nn.init.zeros_(self.network.output.weight)
         nn.init.zeros_(self.network.output.bias)
 
@@ -60,7 +60,7 @@ class SharedSubspaceCore(TimeDependentCore):
 
     def predict(self, z: Tensor, t: Tensor) -> Tensor:
         self.check_batch(z, t)
-        generator = self.network(t).to(z.dtype).view(-1, self.rank, self.rank)
+        generator = self.network(t, self.condition).to(z.dtype).view(-1, self.rank, self.rank)
         with full_precision(z):
             q = z @ self.right  # (B, R)
             advanced = q + (1 - t)[:, None] * torch.einsum("bij,bj->bi", generator, q)
@@ -79,4 +79,4 @@ class SharedSubspaceCore(TimeDependentCore):
 
     def _generators(self, times: Tensor) -> Tensor:
         """K at ``times``, ``(N, R, R)``."""
-        return self.network.at_times(times).view(-1, self.rank, self.rank)
+        return self.network.at_times(times, self.condition).view(-1, self.rank, self.rank)

@@ -1,4 +1,4 @@
-"""Peaks are seen, and a process of its own answers."""
+"""A process of its own answers."""
 
 from __future__ import annotations
 
@@ -6,33 +6,10 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import torch
 
-from benchmarks.tools.memory import MEBI, in_subprocess, peak_memory
+from benchmarks.tools.memory import in_subprocess
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="resident memory is read as Linux tells it")
-
-
-def test_a_peak_is_seen_though_it_is_over() -> None:
-    with peak_memory("cpu") as peak:
-        gone = torch.ones(64 * MEBI // 4)
-        del gone
-    assert 60 * MEBI < peak.bytes < 90 * MEBI
-
-
-def test_what_was_there_before_does_not_count() -> None:
-    before = torch.ones(64 * MEBI // 4)
-    with peak_memory("cpu") as peak:
-        before.add_(1)
-    assert peak.bytes < 16 * MEBI
-
-
-def test_an_earlier_peak_does_not_count() -> None:
-    earlier = torch.ones(128 * MEBI // 4)
-    del earlier
-    with peak_memory("cpu") as peak:
-        torch.ones(MEBI)
-    assert peak.bytes < 32 * MEBI
 
 
 def test_a_process_of_its_own_answers() -> None:

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from linearizer_core.operators import Dense, Diagonal, IdentityPlusLowRank, LinearOperator, Mask, ScaledIdentity, SharedSubspace
+from linearizer_core.operators import Dense, Diagonal, IdentityPlusLowRank, LinearOperator, LowRank, Mask, ScaledIdentity, SharedSubspace
 from linearizer_core.operators.flow import FlowSummary, collapse, time_grid, velocity_operator
 from tests.operators.zoo import MAKERS, make, normal, seeded
 
@@ -24,11 +24,13 @@ def test_the_numbers_are_those_of_the_matrix(kind: str, m: int, n: int, seed: in
     assert found.invertible == (a.rank() == len(values) and float(values[0]) > 0)
     assert found.cond == (pytest.approx(float(values[0] / values[-1]), rel=1e-6) if found.invertible else math.inf)
     assert found.singular_values == pytest.approx(values.tolist(), abs=1e-9)
-    if found.complement:
+    assert (found.complement is None) == (kind in ("dense", "product", "sum"))
+    if found.complement and kind not in ("low_rank", "rank_zero"):
         sign = 1 if kind in ("diagonal", "mask") else float(torch.sign(a.tensors()["scale"]))
         rest = a.to_dense().abs() if kind in ("diagonal", "mask") else a.to_dense()
         assert n - int(torch.linalg.matrix_rank(rest - sign * found.scale * torch.eye(n, dtype=torch.float64), atol=1e-9)) == found.complement
-    if float(values.norm()):
+    if float(values.norm()) and found.complement is not None:
+        assert found.scale is not None
         assert found.residual_noise == pytest.approx(math.sqrt(found.complement) * found.scale / float(values.norm()), abs=1e-12)
 
 
@@ -53,11 +55,18 @@ def test_stopping_early_leaves_one_over_the_steps(steps: int, kind: str) -> None
 
 def test_what_has_no_complement_and_which_of_two_it_is() -> None:
     found = FlowSummary.of(Dense(torch.eye(3)))
-    assert (found.scale, found.complement, found.residual_noise) == (0.0, 0, 0.0)
+    assert (found.scale, found.complement, found.residual_noise) == (None, None, None)
     full = normal(seeded(0), 3, 3)
     assert FlowSummary.of(IdentityPlusLowRank(0.5, full, full)).complement == 0
     assert FlowSummary.of(Diagonal(torch.tensor([3.0, 2.0, 1.0]))).complement == 0
     assert FlowSummary.of(Diagonal(torch.tensor([2.0, 2.0, 2.0, -0.5, 0.5]))).scale == 0.5
+    # What is kept is no noise, however often it comes.
+    for kept in ([True, True, True, False], [True, True, True, True]):
+        found = FlowSummary.of(Mask(torch.tensor(kept)))
+        assert (found.scale, found.residual_noise) == (0.0, 0.0)
+        assert found.complement == kept.count(False)
+    low = FlowSummary.of(LowRank(torch.eye(5, 2), torch.eye(5, 2)))
+    assert (low.scale, low.complement, low.residual_noise) == (0.0, 3, 0.0)
 
 
 def test_the_leading_values_and_plain_data() -> None:
