@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import torch._dynamo
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -131,6 +132,7 @@ def measure(*, batch_size: int, batches: tuple[int, ...], device: str, repeats: 
     cases: list[dict[str, Any]] = []
     figures: dict[str, Figure] = {}
     for what, call in calls(flow, batch_size, batches, device).items():
+        torch._dynamo.reset()  # graphs of other batch sizes would count against the number that torch keeps
         options = [AS_IS, *(option for option in OPTIONS if what.startswith("sampling") or option not in ONLY_SAMPLING)]
         call()
         number = 1 if quick else max(1, round(LEAST_SECONDS / seconds(call, device)))

@@ -97,7 +97,11 @@ def test_collapse_makes_another_operator_and_reports_it(work: Path) -> None:
     in_place = linearizer("collapse", "finer", "--rank", "3", "--terminal", "limit", "--json", cwd=work)
     assert in_place.returncode == 0, in_place.stderr
     assert json.loads(in_place.stdout)["truncated_to"] == 3
-    assert json.loads((work / "finer" / "collapse.json").read_text())["rank"] == 3
+    kept = json.loads((work / "finer" / "collapse.json").read_text())
+    assert (kept["rank"], kept["solver"], kept["steps"]) == (3, "rk4", 20)  # what is not named stays
+    fresh = linearizer("collapse", "finer", "--fresh", "--json", cwd=work)
+    assert fresh.returncode == 0, fresh.stderr
+    assert (json.loads(fresh.stdout)["solver"], json.loads(fresh.stdout)["truncated_to"]) == ("exact", None)
     assert not (work / "runs" / "quickstart" / "finer").exists()
 
 

@@ -103,6 +103,10 @@ def test_what_cannot_be_guided_is_refused() -> None:
         mixed.one_step(5, terminal="limit")
     with pytest.raises(ConfigError, match="expected two flows on one subspace"):
         guided(made("shared_subspace").flow("limit"), made("low_rank").flow(), 0.5)
+    for pair in ([create_core("gaussian", (DIM, DIM), rank=2) for _ in range(2)], [made("shared_subspace"), made("shared_subspace")]):
+        apart = GuidedCore(pair[0], pair[1], 2.0)
+        assert (apart.terminals, apart.default_terminal) == (("early", "last_step"), "early")
+        assert apart.one_step(5).shape == (DIM, DIM)
     exact = GuidedCore(create_core("gaussian", (DIM, DIM), rank=2), made("low_rank"), 0.5)
     assert "exact" not in exact.solvers
     assert exact.default_solver == "rk4"

@@ -145,6 +145,53 @@ def test_a_flow_is_collapsed_anew_and_saved_with_its_report(tmp_path: Path) -> N
         assert (again / name).read_bytes() == (folder / name).read_bytes()
 
 
+def test_the_task_of_a_collapsed_model_knows_how_it_was_made(tmp_path: Path) -> None:
+    """Labelled samples, loops and the report then use the same settings."""
+    made = tiny().collapsed(CollapseConfig(steps=8, solver="rk4", terminal="early", rank=15))
+    restored = Pretrained.from_pretrained(made.save_pretrained(tmp_path / "artifact"))
+    assert restored.task.collapse() == made.config.collapse == CollapseConfig(steps=8, solver="rk4", terminal="early", rank=15)
+    assert torch.equal(restored.task.sample(restored.model, 3, torch.Generator().manual_seed(0)), restored.sample(3, seed=0))
+
+
+def test_the_map_of_a_core_under_labels_has_the_operator_of_the_label(tmp_path: Path) -> None:
+    task = Component(name="flow", recipe="published", published={"condition": "label"}, sampling={"steps": 5})
+    config = ModelConfig(task=task, backbone=CONFIG.backbone, core=Component(name="shared_subspace", rank=3))
+    original = tiny(config=config)
+    with torch.no_grad():
+        original.model.core.network.output.weight.normal_()  # type: ignore[union-attr, operator]
+    restored = Pretrained.from_pretrained(original.collapsed(CollapseConfig(steps=5)).save_pretrained(tmp_path / "artifact"))
+    maps = {label: restored.linearizer(Condition(label=torch.tensor([label]))) for label in (0, 2)}
+    assert restored.linearizer().operator is restored.operator
+    assert not torch.allclose(maps[0].operator.to_dense(), maps[2].operator.to_dense())
+    noise = torch.randn(4, 1, 4, 4, generator=torch.Generator().manual_seed(3))
+    torch.testing.assert_close(maps[2](noise), restored.sample(4, seed=3, label=2))
+
+
+def test_a_folder_is_replaced_where_one_stands_in_it_and_through_a_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny(metrics={"a": 1}).save_pretrained(tmp_path / "artifact")
+    monkeypatch.chdir(folder)
+    tiny(metrics={"a": 2}).save_pretrained(".")
+    assert json.loads((folder / "metrics.json").read_text()) == {"a": 2}
+    (tmp_path / "link").symlink_to(folder)
+    tiny(metrics={"a": 3}).save_pretrained(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads((folder / "metrics.json").read_text()) == {"a": 3}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["artifact", "link"]
+
+
+@pytest.mark.parametrize("name", ["../escape.png", "a/b.png", "x.svg", "x](y).png"])
+def test_pictures_with_strange_names_are_not_saved(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArtifactError, match="its name of letters"):
+        replace(tiny(), pictures={name: b"\x89PNG\r\n\x1a\n"}).save_pretrained(tmp_path / "artifact")
+    assert not list(tmp_path.iterdir())
+
+
+def test_pictures_of_the_former_operator_go_with_its_metrics() -> None:
+    shown = replace(tiny().collapsed(CollapseConfig()), pictures={"samples.png": b"\x89PNG\r\n\x1a\n"})
+    assert set(shown.collapsed(CollapseConfig()).pictures) == {"samples.png", "singular_values.png"}
+    assert set(shown.collapsed(CollapseConfig(rank=2)).pictures) == {"singular_values.png"}
+
+
 def test_a_model_without_steps_is_not_collapsed() -> None:
     class Still(FlowTask):
         with_collapse = Task.with_collapse  # type: ignore[assignment]

@@ -43,10 +43,16 @@ def set_compiled(module: nn.Module, enabled: bool) -> None:
 
 
 class _InductorOrNone:
-    """Torch's compiler; after its first failure, graphs are run as they are."""
+    """Torch's compiler; after its first failure, graphs are run as they are. All are equal: what was compiled once is used again after a pause."""
 
     def __init__(self) -> None:
         self.failed = False
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _InductorOrNone)
+
+    def __hash__(self) -> int:
+        return hash(_InductorOrNone)
 
     def __call__(self, graph: fx.GraphModule, inputs: list[Any]) -> Callable[..., Any]:
         if not self.failed:

@@ -26,8 +26,9 @@ def finish(config: RunConfig, task: Task, model: LinearizerModel, splits: Splits
     """Save the trained model as an artifact in ``model``, measure it, write ``report.json`` and print it as a table."""
     artifact = ArtifactConfig(model=config.model, data=splits.info, seed=config.training.seed, commit=facts["commit"])
     pretrained, collapse = Pretrained(task, model.eval(), artifact), task.collapse()
-    # Before the collapse and the evaluation, which may take long or fail, and again with what they gave.
-    pretrained.save_pretrained(config.training.output / "model")
+    # Saved before whatever may take long or fail, and again with what that gave.
+    if collapse is not None:
+        pretrained.save_pretrained(config.training.output / "model")
     pretrained = pretrained.collapsed(collapse) if collapse is not None else replace(pretrained, operator=task.collapsed(model))
     pretrained.save_pretrained(config.training.output / "model")
     return measure(pretrained, splits, config.training.output, facts)

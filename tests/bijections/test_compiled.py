@@ -227,3 +227,18 @@ def test_the_compiler_of_torch_agrees_up_to_rounding() -> None:
         found = g(x)
         torch.testing.assert_close(found, expected, rtol=1e-13, atol=1e-13)
         torch.testing.assert_close(g.inverse(found), x, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch's compiler needs a C++ compiler on a CPU")
+def test_what_was_compiled_once_is_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[fx.GraphModule] = []
+    original = compiled._compile
+    monkeypatch.setattr(compiled, "_compile", lambda graph, inputs: seen.append(graph) or original(graph, inputs))
+    torch._dynamo.reset()
+    g = AffineCoupling((4,), MLPConditioner(2, 4, width=5))
+    x = torch.randn(3, 4)
+    for enabled in (True, False, True, True):
+        set_compiled(g, enabled)
+        g(x)
+    assert len(seen) == 1
+    set_compiled(g, False)

@@ -76,3 +76,16 @@ def test_structured_functions_need_no_dense_matrix_at_large_size() -> None:
     assert relative_error(Diagonal(left[:, 0].exp()).inverse()(x), x / left[:, 0].exp()) < 1e-14
     with pytest.raises(DenseLimitError, match="4096 x 4096"):
         shared.to_dense()
+
+
+def test_another_dtype_leaves_a_narrower_subspace_alone() -> None:
+    left, right = normal(seeded(0), 9, 3).float(), normal(seeded(1), 9, 3).float()
+    a = SharedSubspace(0.7, left, normal(seeded(2), 3, 3).float(), right)
+    assert a.to(torch.float32) is a
+    wide = a.to(torch.float64)
+    assert (wide.dtype, wide.left.dtype) == (torch.float64, torch.float32)
+    assert wide.left is left
+    assert relative_error((wide @ wide).to_dense(), wide.to_dense() @ wide.to_dense()) < 1e-14  # the Gram matrix is that of float64
+    assert wide.to(torch.float32).shares_subspace(a)
+    assert a.to(torch.bfloat16).left.dtype == torch.bfloat16
+    assert wide.to(torch.float32).to_dense().dtype == torch.float32

@@ -18,7 +18,7 @@ from torch import Tensor
 from linearizer_core.bijections import Bijection, Identity
 from linearizer_core.config import Component, ModelConfig, TrainingConfig
 from linearizer_core.data import Batch, DataInfo, Splits, TensorTable, stack
-from linearizer_core.errors import ConfigError, DataError
+from linearizer_core.errors import ConfigError, DataError, NoTerminalLimitError, UnknownSolverError
 from linearizer_core.factory import create_backbone, create_core, create_dataset
 from linearizer_core.metrics import relative_error
 from linearizer_core.model import LinearizerModel
@@ -318,6 +318,16 @@ def test_labels_are_needed_to_encode(splits: Splits) -> None:
     _, model = latent_prior()
     with pytest.raises(ValueError, match="give one label"):
         bijection_of(model).infer_condition(stack(splits.test, 3)["x"], None)
+
+
+@pytest.mark.parametrize(
+    ("core", "sampling", "error"),
+    [("low_rank", {"terminal": "limit"}, NoTerminalLimitError), ("shared_subspace", {"solver": "exact"}, UnknownSolverError)],
+)
+def test_a_collapse_that_cannot_be_is_refused_before_training(core: str, sampling: dict[str, Any], error: type[Exception]) -> None:
+    task = Component(name="flow", recipe="published", sampling=sampling)
+    with pytest.raises(error, match="it offers"):
+        build_model(ModelConfig(task=task, backbone=Component(name="coupling", **BACKBONE), core=Component(name=core, rank=4)), INFO)
 
 
 def test_a_backbone_whose_inverse_has_no_gradient_is_refused() -> None:

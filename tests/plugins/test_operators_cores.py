@@ -520,3 +520,29 @@ def test_grids_that_are_none_are_refused_by_every_solver(name: str, solver: str,
         core.propagator(times, solver)
     with pytest.raises(ConfigError, match="time_grid makes one"):
         core.integrate(torch.ones(2, DIM, dtype=torch.float64), times, solver)
+
+
+def test_variances_that_are_rounding_are_none() -> None:
+    """Latents on 3 of 12 dimensions: with nine variances of about 1e-16 no number of steps would come near to the exact limit."""
+    latents = torch.randn(200, 3, dtype=torch.float64) @ torch.randn(3, DIM, dtype=torch.float64)
+    core = GaussianCore((DIM, DIM), GaussianConfig(rank=5, basis="principal")).double()
+    core.fit(latents)
+    assert (core.variance > 0).tolist() == [True] * 3 + [False] * 2
+    assert float(core.tail_variance) == 0
+    exact, steps = core.one_step(), core.one_step(100, "rk4", "limit")
+    assert distance(steps.to_dense(), exact.to_dense()) < 1e-6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_limit_of_principal_directions_stays_in_their_subspace(dtype: torch.dtype) -> None:
+    core = gaussian("principal", dtype)
+    for terminal in ("early", "limit"):
+        operator = core.one_step(10, "rk4", terminal)
+        assert isinstance(operator, SharedSubspace)
+        assert operator.left.data_ptr() == core.basis.data_ptr()
+
+
+def test_a_tolerance_that_is_none_is_refused() -> None:
+    for name in ("leading", "low_rank"):
+        with pytest.raises(ConfigError, match="tol is -1, expected a positive number"):
+            MAKERS[name](torch.float64).one_step(tol=-1)

@@ -224,7 +224,10 @@ class _Search:
         return times, blocks, rejected
 
     def _require_progress(self, time: float, width: float, steps: int, span: float) -> None:
-        fix = "a core without a limit at t = 1 needs an earlier stop, such as 0.99, or the terminal rule 'limit' where it has one; else raise tol"
+        fix = (
+            "a core without a limit at t = 1 needs an earlier stop, such as 0.99, or the terminal rule 'limit' where it has one; "
+            "velocities in float32 are too rough for errors below about 1e-6; else raise tol"
+        )
         if width < _SMALLEST_STEP * span:
             raise StepSizeError(f"adaptive_grid: the step size fell to {width:.1e} at t = {time:.12g}, expected at least {_SMALLEST_STEP * span:.0e}; {fix}")
         if steps >= self.max_steps:

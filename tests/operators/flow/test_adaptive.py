@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from linearizer_core.errors import ConfigError, NoTerminalLimitError, StepSizeError, UnknownSolverError
 from linearizer_core.operators import Dense, Diagonal, LinearOperator, LowRank, Mask, ScaledIdentity, SharedSubspace
-from linearizer_core.operators.flow import SOLVERS, SubspaceFlow, adaptive_grid, collapse, time_grid, velocity_operator
+from linearizer_core.operators.flow import SOLVERS, Flow, SubspaceFlow, adaptive_grid, collapse, time_grid, velocity_operator
 from tests.operators.zoo import normal, seeded
 
 from .examples import VelocityAt, end_point_flow, wave
@@ -152,3 +153,33 @@ def test_the_flow_examples_are_met_too() -> None:
         flow = end_point_flow(kind, 10)
         found = adaptive_grid(flow, 0.0, 0.8, tol=1e-2, solver="rk4")
         assert error(flow, found.times, "rk4") <= found.error_bound <= 1e-2
+
+
+@pytest.mark.parametrize("solver", ["euler", "rk4", "magnus4"])
+def test_the_bound_counts_what_an_exact_factor_makes_of_errors(solver: str) -> None:
+    rate = 4.0
+
+    class Growing(Flow):
+        """A rotation of varying speed, and growth that is left to the factor."""
+
+        def velocities(self, times: Tensor) -> Sequence[LinearOperator]:
+            turn = torch.tensor([[0.0, 1.0], [-1.0, 0.0]], dtype=torch.float64)
+            return [Dense(math.cos(9 * t) * turn) for t in times.tolist()]
+
+        def factor(self, start: float, stop: float) -> LinearOperator:
+            return ScaledIdentity(math.exp(rate * (stop - start)), 2, dtype=torch.float64)
+
+    tol = 1.0 if solver == "euler" else 1e-3
+    found = adaptive_grid(Growing(), tol=tol, solver=solver)
+    angle = math.sin(9) / 9
+    exact = math.exp(rate) * torch.tensor([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]], dtype=torch.float64)
+    difference = collapse(Growing(), found.times, solver).to_dense() - exact
+    assert 1e-9 < float(torch.linalg.matrix_norm(difference, 2)) <= found.error_bound <= tol
+
+
+@pytest.mark.parametrize("solver", ["rk4", "magnus4"])
+def test_steps_that_overflow_are_rejected(solver: str) -> None:
+    fast = Dense(torch.diag(torch.tensor([-1e5, -1.0], dtype=torch.float64)))
+    for flow in (lambda t: fast, lambda t: LowRank(fast.matrix, torch.eye(2, dtype=torch.float64))):
+        found = adaptive_grid(flow, 0.0, 1e-3, tol=1e-3, solver=solver)
+        assert collapse(flow, found.times, solver).to_dense().diagonal().tolist() == pytest.approx([0.0, math.exp(-1e-3)], abs=1e-3)

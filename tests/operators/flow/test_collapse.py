@@ -268,3 +268,13 @@ def test_diagonal_flows_have_their_closed_form() -> None:
     found = collapse(lambda t: Diagonal(2 * t * rates), time_grid(10, "last_step"), "magnus4")
     assert isinstance(found, Diagonal)
     assert relative_error(found.values, rates.exp()) < 1e-14
+
+
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_flows_of_rank_zero(solver: str) -> None:
+    nothing = torch.empty(5, 0, dtype=torch.float64)
+    empty = torch.empty(0, 0, dtype=torch.float64)
+    for velocity in (IdentityPlusLowRank(-1.0, nothing, nothing), SharedSubspace(-1.0, nothing, empty, nothing)):
+        operator = collapse(lambda t, velocity=velocity: velocity, time_grid(6, "last_step"), solver)
+        assert relative_error(operator.to_dense(), math.exp(-1) * torch.eye(5, dtype=torch.float64)) < 0.1
+    assert relative_error(collapse(lambda t: LowRank(nothing, nothing), time_grid(3), solver).to_dense(), torch.eye(5, dtype=torch.float64)) < 1e-14

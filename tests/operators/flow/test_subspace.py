@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from linearizer_core.errors import NoTerminalLimitError
+from linearizer_core.errors import NoTerminalLimitError, SingularOperatorError
 from linearizer_core.operators import LowRank, SharedSubspace
 from linearizer_core.operators.flow import SOLVERS, PointwiseFlow, SubspaceFlow, collapse, integrate, time_grid, velocity_operator
 from tests.operators.zoo import normal, relative_error, seeded
@@ -144,3 +144,22 @@ def test_a_subspace_without_a_usable_gram_matrix_is_composed_in_twice_its_dimens
         operator = collapse(flow, time_grid(9), solver)
         assert isinstance(operator, SharedSubspace)
         assert relative_error(operator(z), integrate(flow, z, time_grid(9), solver)) < 1e-13
+
+
+def test_a_singular_subspace_is_named() -> None:
+    u = torch.eye(5, 2, dtype=torch.float64) * torch.tensor([1.0, 0.0], dtype=torch.float64)
+    flow = SubspaceFlow(u, u, lambda times: torch.zeros(len(times), 2, 2, dtype=torch.float64), regular=True)
+    with pytest.raises(SingularOperatorError, match="reciprocal condition number"):
+        collapse(flow, time_grid(3, "limit"), "rk4")
+    with pytest.raises(SingularOperatorError, match="reciprocal condition number"):
+        integrate(flow, torch.ones(5, dtype=torch.float64), time_grid(3, "limit"), "rk4")
+
+
+def test_velocities_of_a_float32_core_share_the_subspace_in_both_precisions() -> None:
+    flow = subspace_flow(regular=False, dtype=torch.float32)
+    first, second = flow.velocities(torch.tensor([0.2, 0.5], dtype=torch.float64))
+    for dtype in (torch.float64, torch.float32):
+        product = first.to(dtype) @ second.to(dtype)
+        assert isinstance(product, SharedSubspace)
+        assert product.dtype == dtype
+        assert product.left is flow.left
