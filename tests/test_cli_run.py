@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import subprocess
 import sys
+from contextlib import chdir, redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from PIL import Image
+
+from linearizer_core.cli import main
 
 REPOSITORY = Path(__file__).parent.parent
 SAVED = ("config.json", "model.safetensors", "operator.safetensors", "metrics.json", "README.md")
@@ -30,6 +35,18 @@ def call(module: str, *arguments: str, cwd: Path, cache: Path | None = None) -> 
 
 def linearizer(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return call("linearizer_core.cli", *arguments, cwd=cwd)
+
+
+def at_once(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+    """The same in this process: to import torch takes longer than most commands."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    environment = mock.patch.dict(os.environ, {"LINEARIZER_CACHE": str(cwd / "cache")})
+    with chdir(cwd), environment, mock.patch.object(sys, "argv", ["linearizer", *arguments]), redirect_stdout(out), redirect_stderr(err):
+        try:
+            main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+    return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +95,7 @@ def test_sample_writes_a_grid(work: Path) -> None:
 
 def test_collapse_makes_another_operator_and_reports_it(work: Path) -> None:
     options = ["--steps", "20", "--solver", "rk4", "--terminal", "early"]
-    done = linearizer("collapse", "runs/quickstart", *options, "-o", "finer", cwd=work)
+    done = at_once("collapse", "runs/quickstart", *options, "-o", "finer", cwd=work)
     assert done.returncode == 0, done.stderr
     assert "error_vs_loop_float64" in done.stdout
     assert "The flow ends at t = 0.95: B is invertible, with a condition number of" in done.stdout
@@ -90,16 +107,16 @@ def test_collapse_makes_another_operator_and_reports_it(work: Path) -> None:
     with Image.open(work / "finer" / "singular_values.png") as picture:
         picture.verify()
     for model, name in (("finer", "new.png"), ("runs/quickstart", "old.png")):
-        assert linearizer("sample", model, "--n", "4", "--label", "1", "-o", name, cwd=work).returncode == 0
+        assert at_once("sample", model, "--n", "4", "--label", "1", "-o", name, cwd=work).returncode == 0
     assert (work / "new.png").read_bytes() != (work / "old.png").read_bytes()
-    again = linearizer("sample", "runs/quickstart", "--n", "4", "--label", "1", "--solver", "rk4", "-o", "fresh.png", cwd=work)
+    again = at_once("sample", "runs/quickstart", "--n", "4", "--label", "1", "--solver", "rk4", "-o", "fresh.png", cwd=work)
     assert again.returncode == 0, again.stderr
-    in_place = linearizer("collapse", "finer", "--rank", "3", "--terminal", "limit", "--json", cwd=work)
+    in_place = at_once("collapse", "finer", "--rank", "3", "--terminal", "limit", "--json", cwd=work)
     assert in_place.returncode == 0, in_place.stderr
     assert json.loads(in_place.stdout)["truncated_to"] == 3
     kept = json.loads((work / "finer" / "collapse.json").read_text())
     assert (kept["rank"], kept["solver"], kept["steps"]) == (3, "rk4", 20)  # what is not named stays
-    fresh = linearizer("collapse", "finer", "--fresh", "--json", cwd=work)
+    fresh = at_once("collapse", "finer", "--fresh", "--json", cwd=work)
     assert fresh.returncode == 0, fresh.stderr
     assert (json.loads(fresh.stdout)["solver"], json.loads(fresh.stdout)["truncated_to"]) == ("exact", None)
     assert not (work / "runs" / "quickstart" / "finer").exists()
@@ -107,10 +124,10 @@ def test_collapse_makes_another_operator_and_reports_it(work: Path) -> None:
 
 def test_a_run_is_measured_with_the_operator_that_was_made_last(work: Path) -> None:
     shutil.copytree(work / "runs" / "quickstart", work / "runs" / "other")
-    done = linearizer("collapse", "runs/other", "--rank", "2", cwd=work)
+    done = at_once("collapse", "runs/other", "--rank", "2", cwd=work)
     assert done.returncode == 0, done.stderr
     assert json.loads((work / "runs" / "other" / "model" / "collapse.json").read_text())["rank"] == 2
-    assert linearizer("eval", "runs/other", cwd=work).returncode == 0
+    assert at_once("eval", "runs/other", cwd=work).returncode == 0
     before, after = (json.loads((work / "runs" / name / "report.json").read_text()) for name in ("quickstart", "other"))
     assert after["rank"] == 2 < before["rank"]
     assert after["inversion_psnr_db"] < before["inversion_psnr_db"]
@@ -121,7 +138,7 @@ def test_eval_measures_the_saved_model_again(work: Path) -> None:
     path = work / "runs" / "quickstart" / "report.json"
     before = json.loads(path.read_text())
     path.unlink()
-    done = linearizer("eval", "runs/quickstart", cwd=work)
+    done = at_once("eval", "runs/quickstart", cwd=work)
     assert done.returncode == 0, done.stderr
     after = json.loads(path.read_text())
     for name in ("frechet_one_step", "invertibility_max_abs_err", "inversion_psnr_db", "train_seconds"):
@@ -155,7 +172,7 @@ def test_eval_measures_the_saved_model_again(work: Path) -> None:
     ],
 )
 def test_mistakes_get_one_clear_message(work: Path, arguments: list[str], expected: str) -> None:
-    done = linearizer(*arguments, cwd=work)
+    done = (linearizer if arguments[0] == "train" else at_once)(*arguments, cwd=work)
     assert done.returncode == 2
     assert expected in done.stderr
     assert "Traceback" not in done.stderr
@@ -165,7 +182,7 @@ def test_damaged_model_is_refused(work: Path) -> None:
     shutil.copytree(work / "runs" / "quickstart" / "model", work / "damaged")
     weights = work / "damaged" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:5000])
-    done = linearizer("sample", "damaged", cwd=work)
+    done = at_once("sample", "damaged", cwd=work)
     assert done.returncode == 2
     assert "truncated" in done.stderr
 

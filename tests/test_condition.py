@@ -56,7 +56,7 @@ def test_one_label_serves_a_whole_batch() -> None:
 @pytest.mark.parametrize(
     ("condition", "message"),
     [
-        (None, r"conditioned on 'label' \(0 to 2\), given conditions: none; pass Condition\(label=\.\.\.\)"),
+        (None, r"the condition 'label' \(0 to 2\) is needed, given conditions: none; pass Condition\(label=\.\.\.\)"),
         (Condition(), "given conditions: none"),
         (Condition(style=torch.tensor([1])), "given conditions: style"),
         (Condition(label=torch.tensor([1.0])), r"integer tensor of shape \(B,\), got torch.float32 of shape \(1,\)"),

@@ -33,7 +33,7 @@ def test_the_formula(depth: int) -> None:
 
 
 def test_a_missing_condition_is_named() -> None:
-    with pytest.raises(ConditionError, match="conditioned on 'label'"):
+    with pytest.raises(ConditionError, match="the condition 'label'"):
         MLPConditioner(3, 2, width=8, categories={"label": 4})(torch.zeros(1, 3))
 
 

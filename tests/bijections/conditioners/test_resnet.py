@@ -42,5 +42,5 @@ def test_it_sees_its_neighbourhood(depth: int) -> None:
 
 
 def test_a_missing_condition_is_named() -> None:
-    with pytest.raises(ConditionError, match="conditioned on 'label'"):
+    with pytest.raises(ConditionError, match="the condition 'label'"):
         ResNetConditioner(1, 2, width=8, categories={"label": 4})(torch.zeros(1, 1, 2, 2))

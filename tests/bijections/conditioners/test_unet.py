@@ -59,5 +59,5 @@ def test_nothing_depends_on_the_batch_or_the_mode() -> None:
 
 
 def test_a_missing_condition_is_named() -> None:
-    with pytest.raises(ConditionError, match="conditioned on 'label'"):
+    with pytest.raises(ConditionError, match="the condition 'label'"):
         UNetConditioner(1, 2, width=4, categories={"label": 4})(torch.zeros(1, 1, 2, 2))
