@@ -24,7 +24,8 @@ def plot_singular_values(report: CollapseReport) -> bytes:
     axis.semilogy(range(1, len(values) + 1), [max(value, floor) for value in values], color=_LINE, marker=".", markersize=4, linewidth=1)
     if report.complement and report.c is not None and report.c > floor:
         axis.axhline(report.c, color=_MUTED, linestyle="--", linewidth=1)
-        axis.annotate(f"c = {report.c:.2g}, {report.complement:,} times", (1, report.c), (4, 4), textcoords="offset points", color=_MUTED, fontsize=8)
+        text = f"c = {report.c:.2g}, {report.complement:,} times"
+        axis.annotate(text, (len(values), report.c), (0, -4), textcoords="offset points", color=_MUTED, fontsize=8, ha="right", va="top")
     axis.set_ylim(bottom=floor)
     axis.set_xlabel("number" if len(values) == report.dim else f"number, of {report.dim:,}", color=_MUTED)
     axis.set_ylabel("singular value", color=_MUTED)
