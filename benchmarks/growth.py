@@ -206,6 +206,10 @@ def plot(results: Results, quantity: str, path: Path) -> None:
     for axis, variable in zip(axes, variables, strict=True):
         for case in (case for case in cases if case["variable"] == variable):
             axis.loglog(case["values"], [entry["median"] for entry in case["times"]], marker="o", label=f"{case['way']}: {case['exponent']:.2f}")
+        values = sorted({value for case in cases if case["variable"] == variable for value in case["values"]})
+        values = values[:: math.ceil(len(values) / 6)]
+        axis.set_xticks(values, labels=[f"{value:,}" for value in values], fontsize=8)
+        axis.set_xticks([], minor=True)
         axis.set_xlabel(variable)
         axis.legend(fontsize=8, frameon=False)
         axis.grid(alpha=0.3)
