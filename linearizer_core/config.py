@@ -161,6 +161,17 @@ class CollapseConfig(BaseModel):
     rank: PositiveInt | None = Field(None, description="how many of the largest singular values of the operator are kept; none: all")
 
 
+class PerceptualConfig(BaseModel):
+    """A perceptual distance on the features of a timm model."""
+
+    model_config = _STRICT
+
+    model: str = Field(description="name of a timm model that supports features_only, such as tf_efficientnet_lite0")
+    weights: Path | None = Field(None, description="local safetensors file with timm's key names; pretrained weights from the Hub when left out")
+    layers: int = Field(3, ge=1, description="number of leading feature maps compared")
+    size: int = Field(32, ge=8, description="side to which images are scaled first")
+
+
 class ModelConfig(BaseModel):
     """What a model is made of."""
 

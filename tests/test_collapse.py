@@ -14,9 +14,9 @@ from linearizer_core.collapse import CollapseReport, collapse_core, measured_col
 from linearizer_core.config import CollapseConfig
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.errors import ConfigError, NoTerminalLimitError, TruncationError, UnknownSolverError
+from linearizer_core.figures.singular_values import plot_singular_values
 from linearizer_core.operators import LowRank, Mask, SharedSubspace
 from linearizer_core.operators.flow import TERMINALS
-from linearizer_core.plots import plot_singular_values
 from linearizer_core.testing.perturb import perturb
 
 DIM, RANK = 24, 3

@@ -6,10 +6,10 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from linearizer_core import features as features_module
 from linearizer_core.data import DataInfo, Splits, TensorTable, stack
 from linearizer_core.errors import DataError
-from linearizer_core.features import ClassifierFeatures
+from linearizer_core.features import classifier as features_module
+from linearizer_core.features.classifier import ClassifierFeatures
 from linearizer_datasets.config import DigitsConfig
 from linearizer_datasets.digits import Digits
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from linearizer_core.config import CollapseConfig, Component, OptimizerConfig, StageConfig
+from linearizer_core.config import CollapseConfig, Component, OptimizerConfig, PerceptualConfig, StageConfig
 
 
 class _Options(BaseModel):
@@ -47,15 +46,6 @@ class PriorConfig(StageConfig):
         description="the bijection h on the kept coordinates: any backbone that takes vectors and has a log-determinant; "
         "eight dense couplings of width 256, with a scale for each category, when none",
     )
-
-
-class PerceptualConfig(_Options):
-    """A perceptual distance on the features of a timm model."""
-
-    model: str = Field(description="name of a timm model that supports features_only, such as tf_efficientnet_lite0")
-    weights: Path | None = Field(None, description="local safetensors file with timm's key names; pretrained weights from the Hub when left out")
-    layers: int = Field(3, ge=1, description="number of leading feature maps compared")
-    size: int = Field(32, ge=8, description="side to which images are scaled first")
 
 
 class LatentPriorRecipe(_Options):

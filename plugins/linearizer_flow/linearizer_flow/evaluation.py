@@ -15,17 +15,17 @@ from linearizer_core.bijections import inverse_with_report
 from linearizer_core.collapse import collapse_core
 from linearizer_core.condition import Condition
 from linearizer_core.data import Splits, stack
-from linearizer_core.features import ClassifierFeatures
+from linearizer_core.features.classifier import ClassifierFeatures
+from linearizer_core.figures.images import is_image
+from linearizer_core.figures.panels import save_panels, save_strips
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.metrics import frechet_distance, max_abs_error, psnr, relative_error
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
 from linearizer_core.operators.flow import time_grid
-from linearizer_core.pictures import is_image
 from linearizer_core.space import InducedSpace
 from linearizer_core.task import Report
 from linearizer_flow.config import FlowConfig, SampleOptions
-from linearizer_flow.figures import save_panels, save_strips
 from linearizer_flow.latent_prior import LatentPriorBijection
 from linearizer_flow.sampling import LABEL, Loop, any_label, core_for, draw_noise, generate, generate_by_loop, sample
 

@@ -14,10 +14,10 @@ from linearizer_core.bijections import Bijection, Chain, Flatten, Identity, Spli
 from linearizer_core.condition import Condition
 from linearizer_core.data import Batch, Splits, TensorTable, collate
 from linearizer_core.errors import ConditionError, DataError
+from linearizer_core.features.perceptual import PerceptualDistance
 from linearizer_core.model import LinearizerModel
 from linearizer_core.task import Stage
 from linearizer_flow.config import PriorConfig, ReconstructionConfig
-from linearizer_flow.perceptual import PerceptualDistance
 
 ConditionKind = Literal["label", "cluster"]
 

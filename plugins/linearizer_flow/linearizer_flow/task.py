@@ -11,18 +11,18 @@ from torch import Tensor
 
 from linearizer_core.bijections import Bijection, Identity
 from linearizer_core.collapse import collapse_core
-from linearizer_core.config import CollapseConfig, Component
+from linearizer_core.config import CollapseConfig, Component, PerceptualConfig
 from linearizer_core.core_operator import CoreOperator, TimeDependentCore
 from linearizer_core.data import Splits
 from linearizer_core.errors import ConfigError
 from linearizer_core.factory import create_backbone
+from linearizer_core.features.perceptual import PerceptualDistance
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
 from linearizer_core.task import BuildContext, Report, Stage, Task
 from linearizer_core.validation import validate
-from linearizer_flow.config import FlowConfig, LatentPriorRecipe, PerceptualConfig, SampleOptions
+from linearizer_flow.config import FlowConfig, LatentPriorRecipe, SampleOptions
 from linearizer_flow.latent_prior import ConditionKind, LatentPriorBijection, PriorStage, ReconstructionStage
-from linearizer_flow.perceptual import PerceptualDistance
 from linearizer_flow.published import PublishedStage
 from linearizer_flow.sampling import LABEL, Loop, core_for, flow_core, sample
 

@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from linearizer_core.config import PerceptualConfig
 from linearizer_core.errors import ConfigError, DataError
-from linearizer_flow.config import PerceptualConfig
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
