@@ -106,7 +106,7 @@ def test_the_exact_flow_of_a_gaussian_core_is_a_mask() -> None:
 @pytest.mark.parametrize(
     ("core", "config", "error", "message"),
     [
-        ("projector", CollapseConfig(), ConfigError, "ProjectorCore does not depend on time"),
+        ("projector", CollapseConfig(), ConfigError, "MaskProjector does not depend on time"),
         ("low_rank", CollapseConfig(solver="rk5"), UnknownSolverError, "rk5"),
         ("low_rank", CollapseConfig(terminal="limit"), NoTerminalLimitError, "it offers: early, last_step"),
         ("low_rank", CollapseConfig(terminal="last_step"), NoTerminalLimitError, "asked for at t = 1"),
