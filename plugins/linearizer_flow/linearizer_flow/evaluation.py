@@ -100,7 +100,7 @@ class _Probe:
         generator = torch.Generator(device).manual_seed(_SEED)
         self.model, self.steps = model, steps
         self.noise = draw_noise(model, _PROBES, generator)
-        self.condition = model.gy.draw_condition(_PROBES, generator) if isinstance(model.gy, LatentPriorBijection) else None
+        self.condition = model.gy.categories.draw(_PROBES, generator) if isinstance(model.gy, LatentPriorBijection) else None
 
     def collapse_against_loop(self) -> dict[str, float]:
         """Relative error of the images of the collapsed operator against those of the loop, same noise, same solver."""
@@ -207,7 +207,7 @@ def _evenly_labelled(
     generator, steps = torch.Generator(next(model.parameters()).device).manual_seed(_SEED), config.sampling.steps
     bijection, core = model.gy, core_for(model, None)
     labels_of_core = any_label(core) if LABEL in core.conditions else 0
-    labels_of_prior = bijection.conditions["label"] if isinstance(bijection, LatentPriorBijection) and bijection.category == "label" else 0
+    labels_of_prior = bijection.categories.conditions.get("label", 0) if isinstance(bijection, LatentPriorBijection) else 0
     if not labels_of_core and not labels_of_prior:
         way = Loop(core, steps) if operator is None else operator
         return sample(model, count, generator, SampleOptions(temperature=temperature), way).cpu(), None
