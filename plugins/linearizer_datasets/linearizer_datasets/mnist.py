@@ -19,7 +19,9 @@ _UNSIGNED_BYTE = 8
 
 
 class Mnist(DataSource):
-    """60,000 training and 10,000 test digits of 28x28 pixels, with ``config.margin`` dark ones added on each side; the last ``config.validation`` training digits are kept for validation.
+    """60,000 training and 10,000 test digits of 28x28 pixels; the last ``config.validation`` training digits are kept for validation.
+
+    ``config.margin`` dark pixels are added on each side.
 
     Raises:
         DataError: when a file is missing, truncated or not an idx file.
