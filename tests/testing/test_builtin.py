@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from linearizer_core import plugins
+from linearizer_core.config import Component
 from linearizer_core.operators import (
     Dense,
     Diagonal,
@@ -188,3 +189,15 @@ OPTIONS: dict[str, dict[str, Any]] = {"digits": {}, "mnist": {"validation": 20},
 def test_datasets(name: str, files: Path) -> None:
     options = OPTIONS[name] | ({"root": files / name} if (files / name).exists() else {})
     assert [(result.check, result.message) for result in run_checks(DatasetSubject(name, options=options)) if result.status != "passed"] == []
+
+
+IDEMPOTENT: dict[str, dict[str, Any]] = {
+    "ign": {"generation": {"components": 4}, "evaluation": {"samples": 100, "inputs": 10}},
+    "ign-clusters": {"generation": {"components": 4, "condition": "cluster", "clusters": 3}, "evaluation": {"samples": 100, "inputs": 10}},
+}
+
+
+@parametrize_with_checks([TaskSubject("ign", title=title, options=options, core=Component(name="projector", rank=4)) for title, options in IDEMPOTENT.items()])
+@pytest.mark.filterwarnings("default")
+def test_ign(subject: Subject, check: Check) -> None:
+    check(subject)

@@ -125,15 +125,19 @@ def _exactness(f: Linearizer, x: Tensor) -> dict[str, float]:
     }
 
 
+def leading_part(operator: LinearOperator, axes: Tensor) -> LowRank:
+    r""":math:`W W^T A` for a projector A and orthonormal ``axes`` W ``(D, k)`` in its range: a projector of rank k, since A W = W."""
+    return LowRank(axes, operator.T(axes.mT).mT)
+
+
 def _by_rank(model: IdempotentModel, operator: LinearOperator, splits: Splits, x: Tensor, config: EvaluationConfig) -> dict[int, float]:
-    r"""PSNR by rank: f with :math:`W_k W_k^T A` in place of A, W_k the leading k axes of the kept latents of the training data. It is a projector too."""
+    """PSNR by rank: f with the `leading_part` of A along the first k axes of the kept latents of the training data."""
     training = stack(splits.train, 5000)["x"].to(x)
     kept = torch.cat([operator(model.gx(part)) for part in torch.split(training, _CHUNK)]).double()
     axes = torch.linalg.eigh(kept.T @ kept / len(kept)).eigenvectors.flip(1).to(x.dtype)
     full, found = operator.rank(), {}
     for rank in [*(rank for rank in config.ranks if rank < full), full]:
-        leading = axes[:, :rank]
-        cut = operator if rank == full else LowRank(leading, operator.T(leading.mT).mT)
+        cut = operator if rank == full else leading_part(operator, axes[:, :rank])
         found[rank] = psnr(_mapped(Linearizer(model.domain(), cut), x[:2000]).clamp(0, 1), x[:2000])
     return found
 

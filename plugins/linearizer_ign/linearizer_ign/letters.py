@@ -14,12 +14,13 @@ ALPHABETS = "ΓΔΘΛΞΠΣΦΨΩαβγδεζθλμξπφψω" + "БГДЖЗИЛ
 """Greek and Cyrillic letters, without those that look like Latin ones or like digits."""
 
 _MARGIN = 0.15
+_STRIDE = 5  # so that few letters are of both alphabets; no factor of their number, 49
 
 
 def letters(shape: tuple[int, ...], n: int) -> Tensor:
-    """``n`` images ``(n, C, H, W)`` in [0, 1] of bright letters on black, each alphabet in turn."""
+    """``n`` images ``(n, C, H, W)`` in [0, 1] of bright letters on black, of both alphabets."""
     channels, height, width = shape
-    drawn = [_draw(ALPHABETS[(7 * index) % len(ALPHABETS)], height, width) for index in range(n)]
+    drawn = [_draw(ALPHABETS[(_STRIDE * index) % len(ALPHABETS)], height, width) for index in range(n)]
     return torch.stack(drawn)[:, None].expand(n, channels, height, width).clone()
 
 
@@ -31,7 +32,8 @@ def _draw(letter: str, height: int, width: int) -> Tensor:
     font = ImageFont.truetype(_font(), round((1 - 2 * _MARGIN) * size[1]))
     ImageDraw.Draw(image).text((size[0] / 2, size[1] / 2), letter, fill=255, font=font, anchor="mm")
     small = image.resize((width, height), Image.Resampling.LANCZOS)
-    return torch.from_numpy(np.asarray(small, dtype=np.float32).copy() / 255)
+    pixels = torch.from_numpy(np.asarray(small, dtype=np.float32).copy())
+    return pixels / pixels.max()
 
 
 @cache

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from linearizer_core.bijections import Chain, Flatten, constant_weights
 from linearizer_core.config import Component
+from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.data import Splits
 from linearizer_core.errors import ConfigError
 from linearizer_core.features.perceptual import PerceptualDistance
@@ -44,12 +45,15 @@ class IdempotentTask(Task):
             )
         if self.config.projection.corruption is not None and len(context.info.shape) != 3:
             raise ConfigError(f"task.projection.corruption damages images, the data have shape {context.info.shape}; set it to none")
+        core = context.core((body.dim, body.dim), None)
+        if isinstance(core, TimeDependentCore):
+            raise ConfigError(f"the task ign needs a projector, {type(core).__name__} depends on time; set core.name = 'projector'")
         flat = body if len(body.out_shape) == 1 else Chain(body, Flatten(body.out_shape))
         options = self.config.generation
         backbone = options.prior.backbone or _default_prior(conditional=options.condition != "none")
         components = min(options.components, body.dim)
         prior, categories = make_prior(components, options.condition, options.clusters, context.info.classes, backbone, where="task.generation")
-        return IdempotentModel(flat, context.core((body.dim, body.dim), None), prior, categories)
+        return IdempotentModel(flat, core, prior, categories)
 
     def stages(self) -> Sequence[Stage]:
         perceptual = None if self.config.perceptual is None else PerceptualDistance(self.config.perceptual)
