@@ -20,8 +20,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 quickstart: $(INSTALLED)  ## train, collapse and sample a one-step linearizer on real digits: runs/quickstart
 	$(BIN)/linearizer train configs/quickstart.toml
 
-test: $(INSTALLED)  ## the whole test suite
-	$(BIN)/python -m pytest
+test: $(INSTALLED)  ## the whole test suite, one process on each core
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
 lint: $(INSTALLED)  ## formatter, linter, type checker, import rules
 	$(BIN)/ruff format --check .

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from linearizer_core.hookspecs import hookimpl
-from linearizer_core.specs import TaskSpec
+from linearizer_core.specs import CommandSpec, TaskSpec
 
 
 @hookimpl
@@ -21,3 +21,8 @@ def linearizer_tasks() -> list[TaskSpec]:
             "inverse. The report gives the figure for data, noise and foreign inputs.",
         )
     ]
+
+
+@hookimpl
+def linearizer_commands() -> list[CommandSpec]:
+    return [CommandSpec("ign", target="linearizer_ign.cli:app", summary="project pictures with a trained idempotent network")]
