@@ -17,6 +17,7 @@ from linearizer_core.errors import ConditionError, DataError
 from linearizer_core.model import LinearizerModel
 from linearizer_core.task import Stage
 from linearizer_flow.config import PriorConfig, ReconstructionConfig
+from linearizer_flow.mirror import mirrored
 from linearizer_flow.perceptual import PerceptualDistance
 
 ConditionKind = Literal["label", "cluster"]
@@ -79,9 +80,14 @@ class LatentPriorBijection(Bijection):
         x, body = self.body.inverse_and_logdet(z)
         return x, body + tail
 
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The kept coordinates u of g(x), before whitening, ``(B, rank)``, and the rest."""
+        z = cast(Tensor, self.body(x))
+        return z[:, : self.rank], z[:, self.rank :]
+
     def kept(self, x: Tensor) -> Tensor:
         """The kept coordinates u of g(x), before whitening, ``(B, rank)``."""
-        return cast(Tensor, self.body(x))[:, : self.rank]
+        return self.split(x)[0]
 
     def draw_condition(self, n: int, generator: torch.Generator) -> Condition | None:
         """``n`` categories drawn by their frequency in the training data."""
@@ -120,16 +126,17 @@ class ReconstructionStage(Stage):
 
     config: ReconstructionConfig
 
-    def __init__(self, config: ReconstructionConfig, perceptual: PerceptualDistance | None) -> None:
+    def __init__(self, config: ReconstructionConfig, perceptual: PerceptualDistance | None, *, mirror: bool = False) -> None:
         super().__init__("reconstruction", config)
         self.perceptual = perceptual
+        self.mirror = mirror
 
     def parameters(self, model: LinearizerModel) -> Iterable[nn.Parameter]:
-        return _bijection(model).body.parameters()
+        return latent_prior_of(model).body.parameters()
 
     def loss(self, model: LinearizerModel, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        bijection, config, x = _bijection(model), self.config, batch["x"]
-        kept, tail = bijection.body(x).split([bijection.rank, bijection.dim - bijection.rank], 1)
+        bijection, config, x = latent_prior_of(model), self.config, mirrored(batch["x"], generator) if self.mirror else batch["x"]
+        kept, tail = bijection.split(x)
         noise = torch.randn(kept.shape, generator=generator, device=kept.device, dtype=kept.dtype)
         decoded = bijection.body.inverse(torch.cat([kept + config.latent_noise * noise, torch.zeros_like(tail)], 1))
         centred = kept - kept.mean(0)
@@ -149,14 +156,15 @@ class PriorStage(Stage):
 
     config: PriorConfig
 
-    def __init__(self, config: PriorConfig) -> None:
+    def __init__(self, config: PriorConfig, *, mirror: bool = False) -> None:
         super().__init__("prior", config)
+        self.mirror = mirror
 
     def parameters(self, model: LinearizerModel) -> Iterable[nn.Parameter]:
-        return _bijection(model).prior.parameters()
+        return latent_prior_of(model).prior.parameters()
 
     def begin(self, model: LinearizerModel, splits: Splits) -> None:
-        bijection = _bijection(model)
+        bijection = latent_prior_of(model)
         kept, labels = self._encode(bijection, splits.train)
         bijection.whiten.fit(kept)
         categories = bijection.conditions.get(bijection.category or "", 0)
@@ -174,7 +182,7 @@ class PriorStage(Stage):
             cast(Tensor, bijection.frequencies).copy_(counts / counts.sum())
 
     def dataset(self, model: LinearizerModel, splits: Splits) -> Dataset[Batch]:
-        bijection = _bijection(model)
+        bijection = latent_prior_of(model)
         kept, labels = self._encode(bijection, splits.train)
         with torch.no_grad():
             latents = bijection.whiten(kept)
@@ -183,7 +191,7 @@ class PriorStage(Stage):
         return TensorTable(u=latents.cpu()) if bijection.category is None or labels is None else TensorTable(u=latents.cpu(), category=labels.cpu())
 
     def loss(self, model: LinearizerModel, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        bijection, latents = _bijection(model), batch["u"]
+        bijection, latents = latent_prior_of(model), batch["u"]
         noisy = latents + self.config.latent_noise * torch.randn(latents.shape, generator=generator, device=latents.device)
         condition = Condition(**{bijection.category: batch["category"]}) if bijection.category else None
         standard, logdet = bijection.prior.forward_and_logdet(noisy, condition)
@@ -194,11 +202,14 @@ class PriorStage(Stage):
         device = cast(Tensor, bijection.frequencies).device
         kept, labels = [], []
         for batch in DataLoader(dataset, batch_size=500, collate_fn=collate):
-            kept.append(bijection.kept(batch["x"].to(device)))
-            labels.append(batch.get("label"))
+            x = batch["x"].to(device)
+            for images in (x, x.flip(-1)) if self.mirror else (x,):
+                kept.append(bijection.kept(images))
+                labels.append(batch.get("label"))
         return torch.cat(kept), None if labels[0] is None else torch.cat(cast(list[Tensor], labels)).to(device)
 
 
-def _bijection(model: LinearizerModel) -> LatentPriorBijection:
+def latent_prior_of(model: LinearizerModel) -> LatentPriorBijection:
+    """The bijection on the side of the data, which this recipe builds."""
     assert isinstance(model.gy, LatentPriorBijection)
     return model.gy
