@@ -20,7 +20,7 @@ from linearizer_core.bijections import Bijection
 from linearizer_core.config_file import load_config
 from linearizer_core.data import stack
 from linearizer_core.factory import create_dataset
-from linearizer_core.features import ClassifierFeatures
+from linearizer_core.features.classifier import ClassifierFeatures
 from linearizer_core.files import write_json
 from linearizer_core.invertibility import far_off_inputs
 from linearizer_core.metrics import frechet_distance, max_abs_error, psnr

@@ -12,7 +12,9 @@ from linearizer_core.artifact import ArtifactConfig
 from linearizer_core.collapse import CollapseReport
 
 
-def render_card(config: ArtifactConfig, metrics: Mapping[str, Any], collapse: CollapseReport | None = None, pictures: Collection[str] = ()) -> str:
+def render_card(
+    config: ArtifactConfig, metrics: Mapping[str, Any], collapse: CollapseReport | None = None, pictures: Collection[str] = (), section: str = ""
+) -> str:
     """Markdown with the front matter of a Hub model card. It quotes what was measured only; what was not measured is not mentioned.
 
     Arguments:
@@ -20,13 +22,14 @@ def render_card(config: ArtifactConfig, metrics: Mapping[str, Any], collapse: Co
         metrics: what was measured of it.
         collapse: what is known of its collapsed operator.
         pictures: names of picture files beside the card.
+        section: what the task says, in Markdown (`linearizer_core.task.Task.card`).
     """
     environment = Environment(
         loader=PackageLoader("linearizer_core"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
     environment.filters["figure"] = _figure
     return environment.get_template("card.md.j2").render(
-        config=config, metrics=metrics, details=_details(config), collapse=collapse, notes=CollapseReport.model_fields, pictures=pictures
+        config=config, metrics=metrics, details=_details(config), collapse=collapse, notes=CollapseReport.model_fields, pictures=pictures, section=section
     )
 
 

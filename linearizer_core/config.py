@@ -161,6 +161,37 @@ class CollapseConfig(BaseModel):
     rank: PositiveInt | None = Field(None, description="how many of the largest singular values of the operator are kept; none: all")
 
 
+class PerceptualConfig(BaseModel):
+    """A perceptual distance on the features of a timm model."""
+
+    model_config = _STRICT
+
+    model: str = Field(description="name of a timm model that supports features_only, such as tf_efficientnet_lite0")
+    weights: Path | None = Field(None, description="local safetensors file with timm's key names; pretrained weights from the Hub when left out")
+    layers: int = Field(3, ge=1, description="number of leading feature maps compared")
+    size: int = Field(32, ge=8, description="side to which images are scaled first")
+
+
+PriorCondition = Literal["label", "cluster", "none"]
+"""What a latent prior is conditioned on: the label, k-means clusters of the latents, or nothing."""
+
+
+class PriorConfig(StageConfig):
+    """A prior on kept latents: a flow, fitted by likelihood on the averaged bijection."""
+
+    steps: int = Field(2600, ge=1, description="optimiser steps")
+    batch_size: int = Field(512, ge=2, description="latents per step, over all processes")
+    optimizer: OptimizerConfig = OptimizerConfig(lr=2e-3, betas=(0.9, 0.99), weight_decay=1e-3)
+    warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
+    hold: float = Field(0.0, ge=0, le=1, description="fraction of the steps at full rate before the cosine")
+    clip_norm: float | None = Field(5.0, gt=0, description="largest gradient norm; none to switch clipping off")
+    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; none to switch averaging off")
+    latent_noise: float = Field(0.1, ge=0, description="standard deviation of the noise added to the whitened latents")
+    backbone: Component | None = Field(
+        None, description="the bijection h on the whitened latents: any backbone that takes vectors and has a log-determinant; the choice of the task when none"
+    )
+
+
 class ModelConfig(BaseModel):
     """What a model is made of."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Self, cast
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
 from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
@@ -18,13 +18,26 @@ Batch = dict[str, Tensor]
 
 
 class DataInfo(BaseModel):
-    """What a model must know of its data: shape of one example without the batch, classes (0 where unlabelled) and name."""
+    """What a model must know of its data: shape of one example without the batch, classes (0 where unlabelled) and name.
+
+    Where classes have names, ``class_names`` holds them in the order of the labels.
+
+    Raises:
+        ValueError: for another number of names than classes, or the same name twice.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
     shape: tuple[PositiveInt, ...] = Field(min_length=1)
     classes: NonNegativeInt = 0
+    class_names: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        if self.class_names and (len(self.class_names) != self.classes or len(set(self.class_names)) != self.classes):
+            raise ValueError(f"class_names holds {list(self.class_names)}, expected {self.classes} different names, one for each class")
+        return self
 
 
 @dataclass(frozen=True)

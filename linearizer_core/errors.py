@@ -126,6 +126,10 @@ class ConfigError(LinearizerError, ValueError):
     """A run configuration that cannot be used."""
 
 
+class NoSamplesError(ConfigError):
+    """Samples of a task that maps what it is given, and draws nothing."""
+
+
 class DataError(LinearizerError):
     """Data that is missing, empty or malformed."""
 

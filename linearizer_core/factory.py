@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from linearizer_core.config import RunConfig
     from linearizer_core.core_operator import CoreOperator
     from linearizer_core.data import DataSource
+    from linearizer_core.study import Study
     from linearizer_core.task import Task
 
 
@@ -102,6 +103,20 @@ def create_dataset(name: str, **options: Any) -> DataSource:
     return made
 
 
+def create_study(name: str, **options: Any) -> Study:
+    """A study, ready to run.
+
+    Raises:
+        UnknownNameError: when no plugin registered the name.
+        ConfigError: when an option is unknown or of the wrong type.
+        TargetError: when the plugin's target cannot be imported or makes something else.
+    """
+    from linearizer_core.study import Study
+
+    made: Study = _make("study", name, options, Study)
+    return made
+
+
 def validate_components(config: RunConfig) -> list[str]:
     """What is wrong with the names and options of the components, one line each with the full key; empty where all is well.
 
@@ -131,7 +146,7 @@ def _problems_of(component: Component, kind: ComponentKind, prefix: str) -> list
     return outcome if isinstance(outcome, list) else _problems_inside(outcome, prefix)
 
 
-def _make(kind: ComponentKind, name: str, options: Mapping[str, Any], base: type[Any], *arguments: Any, **keywords: Any) -> Any:
+def _make(kind: ComponentKind | Literal["study"], name: str, options: Mapping[str, Any], base: type[Any], *arguments: Any, **keywords: Any) -> Any:
     spec = plugins.find(kind, name)
     config = validate(spec.load_config(), options, where=f"{kind} {name!r}")
     made = spec.load_target()(*arguments, config, **keywords)

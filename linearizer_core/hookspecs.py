@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import pluggy
 
-from linearizer_core.specs import BackboneSpec, DatasetSpec, OperatorSpec, PretrainedSpec, TaskSpec
+from linearizer_core.specs import BackboneSpec, CommandSpec, DatasetSpec, OperatorSpec, PretrainedSpec, StudySpec, TaskSpec
 
 PROJECT = "linearizer"
 """Name of the pluggy project, and of the entry-point group."""
@@ -86,6 +86,40 @@ def linearizer_datasets() -> Sequence[DatasetSpec]:  # type: ignore[empty-body]
         ...     return [DatasetSpec("moons", target="my_plugin.data:Moons", config="my_plugin.config:DataConfig", summary="Half circles")]
         >>> linearizer_datasets()[0].kind
         'dataset'
+    """
+
+
+@hookspec
+def linearizer_studies() -> Sequence[StudySpec]:  # type: ignore[empty-body]
+    r"""Questions put to a trained :math:`f = g_y^{-1} \circ A \circ g_x`: figures, metrics and a written report, called as ``Target(config)``.
+
+    The target returns a `linearizer_core.study.Study`.
+
+    Example:
+        >>> from linearizer_core.hookspecs import hookimpl
+        >>> from linearizer_core.specs import StudySpec
+        >>> @hookimpl
+        ... def linearizer_studies():
+        ...     return [StudySpec("symmetry", target="my_plugin.study:Symmetry", config="my_plugin.config:StudyConfig", summary="Is A symmetric?")]
+        >>> linearizer_studies()[0].kind
+        'study'
+    """
+
+
+@hookspec
+def linearizer_commands() -> Sequence[CommandSpec]:  # type: ignore[empty-body]
+    r"""Commands ``linearizer NAME ...`` that apply a trained :math:`f`, or whatever else a plugin offers at the terminal.
+
+    The target is a `typer.Typer` application; it is imported when the command runs, not when help is shown.
+
+    Example:
+        >>> from linearizer_core.hookspecs import hookimpl
+        >>> from linearizer_core.specs import CommandSpec
+        >>> @hookimpl
+        ... def linearizer_commands():
+        ...     return [CommandSpec("moons", target="my_plugin.cli:app", summary="Half circles, bent and straightened")]
+        >>> linearizer_commands()[0].kind
+        'command'
     """
 
 

@@ -25,7 +25,7 @@ from packaging.utils import canonicalize_name
 
 from linearizer_core import __version__, hookspecs
 from linearizer_core.errors import PluginError, UnknownNameError
-from linearizer_core.specs import API_VERSIONS, KINDS, SPEC_TYPES, ComponentSpec, Kind, PretrainedSpec, Spec
+from linearizer_core.specs import API_VERSIONS, KINDS, PLURALS, SPEC_TYPES, CommandSpec, ComponentSpec, Kind, PretrainedSpec, Spec
 
 ALLOW = "LINEARIZER_PLUGINS"
 BLOCK = "LINEARIZER_DISABLE_PLUGINS"
@@ -35,6 +35,7 @@ HOST = "linearizer"
 
 State = Literal["loaded", "disabled", "failed", "incompatible", "conflict"]
 ComponentKind = Literal["backbone", "operator", "task", "dataset"]
+"""The kinds that a run is made of."""
 
 _SECTION = re.compile(rf"^\s*\[\s*{GROUP}\s*\]", re.MULTILINE)
 
@@ -60,7 +61,9 @@ class PluginStatus:
 
 
 @overload
-def specs(kind: ComponentKind) -> dict[str, ComponentSpec]: ...
+def specs(kind: ComponentKind | Literal["study"]) -> dict[str, ComponentSpec]: ...
+@overload
+def specs(kind: Literal["command"]) -> dict[str, CommandSpec]: ...
 @overload
 def specs(kind: Literal["pretrained"]) -> dict[str, PretrainedSpec]: ...
 @overload
@@ -77,7 +80,9 @@ def specs(kind: Kind) -> Any:
 
 
 @overload
-def find(kind: ComponentKind, name: str) -> ComponentSpec: ...
+def find(kind: ComponentKind | Literal["study"], name: str) -> ComponentSpec: ...
+@overload
+def find(kind: Literal["command"], name: str) -> CommandSpec: ...
 @overload
 def find(kind: Literal["pretrained"], name: str) -> PretrainedSpec: ...
 @overload
@@ -218,7 +223,7 @@ def _collect(manager: pluggy.PluginManager) -> tuple[Spec, ...]:
     """Call the hooks and check what they return."""
     collected: dict[tuple[Kind, str], Spec] = {}
     for kind, expected in SPEC_TYPES.items():
-        hook = f"{GROUP}_{kind if kind == 'pretrained' else kind + 's'}"
+        hook = f"{GROUP}_{PLURALS[kind]}"
         for returned in getattr(manager.hook, hook)():
             if not isinstance(returned, list | tuple):
                 raise PluginError(f"{hook} returned {returned!r}, expected a list of {expected.__name__}")

@@ -39,11 +39,11 @@ from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.data import DataInfo
 from linearizer_core.errors import ArtifactError, LinearizerError, PluginError
 from linearizer_core.factory import create_backbone, create_core, create_task
+from linearizer_core.figures.singular_values import plot_singular_values
 from linearizer_core.files import write_json, write_text
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator, load_operator, save_operator
-from linearizer_core.plots import plot_singular_values
 from linearizer_core.task import BuildContext, Task
 
 _SINGULAR_VALUES = "singular_values.png"
@@ -169,7 +169,7 @@ class Pretrained:
                 write_json(staging / "collapse.json", self.collapse.model_dump(mode="json"))
             for name, picture in self.pictures.items():
                 (staging / name).write_bytes(picture)
-            write_text(staging / "README.md", render_card(config, self.metrics, self.collapse, self.pictures))
+            write_text(staging / "README.md", render_card(config, self.metrics, self.collapse, self.pictures, self.task.card(self.metrics)))
             staging.chmod(0o755)
             swap(staging, folder)
         finally:

@@ -18,13 +18,27 @@ from linearizer_core.errors import PluginError, TargetError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-Kind = Literal["backbone", "operator", "task", "dataset", "pretrained"]
-"""The five kinds of thing a plugin may provide."""
+Kind = Literal["backbone", "operator", "task", "dataset", "study", "command", "pretrained"]
+"""The seven kinds of thing a plugin may provide."""
+
+PLURALS: dict[Kind, str] = {
+    "backbone": "backbones",
+    "operator": "operators",
+    "task": "tasks",
+    "dataset": "datasets",
+    "study": "studies",
+    "command": "commands",
+    "pretrained": "pretrained",
+}
+"""How more than one of a kind is called, on the command line and in the names of hooks."""
 
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 API_VERSIONS = ("1",)
 """Versions of the plugin interface that this release of the framework understands."""
+
+CORE_COMMANDS = frozenset({"check", "collapse", "describe", "eval", "list", "new", "plugins", "sample", "study", "train"})
+"""Names of the commands of the core, which no plugin may take."""
 
 RESERVED_FIELDS = frozenset({"conditions", "in_shape", "kind", "name", "shape"})
 """Names that a configuration may not give its fields: `linearizer_core.factory` passes arguments of these names next to the options."""
@@ -72,22 +86,15 @@ class Spec(ABC):
 
 
 @dataclass(frozen=True)
-class ComponentSpec(Spec, ABC):
-    """A spec of something that is constructed from a validated configuration.
-
-    ``details`` is a paragraph of Markdown for `linearizer describe` and for the cards of models that use the component: what it is, when to use it,
-    what it guarantees and what it does not.
-    """
+class TargetSpec(Spec, ABC):
+    """A spec of something that is called: ``target`` is ``"package.module:Name"``, imported on first use."""
 
     _: KW_ONLY
     target: str
-    config: str
-    details: str = ""
 
     def check(self) -> None:
         super().check()
-        for field in ("target", "config"):
-            self._check_reference(field, _REFERENCE, "'package.module:Name'")
+        self._check_reference("target", _REFERENCE, "'package.module:Name'")
 
     def load_target(self) -> Any:
         """Import the target: a class or function, called as the kind of spec says.
@@ -100,6 +107,39 @@ class ComponentSpec(Spec, ABC):
             found = type(target).__name__
             raise TargetError(f"{self.kind} {self.name!r}: target {self.target!r} is a {found}, expected a class or function")
         return target
+
+    def _load(self, field: str, reference: str) -> Any:
+        where = f"{self.kind} {self.name!r}: {field} {reference!r}"
+        module_name, _, attribute = reference.partition(":")
+        try:
+            module = importlib.import_module(module_name)
+        except ModuleNotFoundError as error:
+            own = f"{module_name}.".startswith(f"{error.name}.")
+            fix = f"correct the {field} of the spec" if own else f"install what provides {error.name!r}"
+            raise TargetError(f"{where} cannot be imported: {error}; {fix}") from error
+        except (Exception, SystemExit) as error:
+            raise TargetError(f"{where} cannot be imported: {type(error).__name__}: {error}; repair or update the plugin") from error
+        try:
+            return getattr(module, attribute)
+        except AttributeError as error:
+            raise TargetError(f"{where}: module {module_name!r} has no {attribute!r}; correct the {field} of the spec") from error
+
+
+@dataclass(frozen=True)
+class ComponentSpec(TargetSpec, ABC):
+    """A spec of something that is constructed from a validated configuration.
+
+    ``details`` is a paragraph of Markdown for `linearizer describe` and for the cards of models that use the component: what it is, when to use it,
+    what it guarantees and what it does not.
+    """
+
+    _: KW_ONLY
+    config: str
+    details: str = ""
+
+    def check(self) -> None:
+        super().check()
+        self._check_reference("config", _REFERENCE, "'package.module:Name'")
 
     def load_config(self) -> type[BaseModel]:
         """Import the configuration class. Torch-free as long as the plugin keeps it so.
@@ -120,22 +160,6 @@ class ComponentSpec(Spec, ABC):
             names = ", ".join(sorted(RESERVED_FIELDS))
             raise TargetError(f"{where} has a field {reserved[0]!r}, a name the framework passes itself; rename it (reserved: {names})")
         return config
-
-    def _load(self, field: str, reference: str) -> Any:
-        where = f"{self.kind} {self.name!r}: {field} {reference!r}"
-        module_name, _, attribute = reference.partition(":")
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            own = f"{module_name}.".startswith(f"{error.name}.")
-            fix = f"correct the {field} of the spec" if own else f"install what provides {error.name!r}"
-            raise TargetError(f"{where} cannot be imported: {error}; {fix}") from error
-        except (Exception, SystemExit) as error:
-            raise TargetError(f"{where} cannot be imported: {type(error).__name__}: {error}; repair or update the plugin") from error
-        try:
-            return getattr(module, attribute)
-        except AttributeError as error:
-            raise TargetError(f"{where}: module {module_name!r} has no {attribute!r}; correct the {field} of the spec") from error
 
 
 @dataclass(frozen=True)
@@ -170,6 +194,33 @@ class DatasetSpec(ComponentSpec):
     """A data source, constructed as ``Target(config) -> DataSource``."""
 
     kind = "dataset"
+
+
+@dataclass(frozen=True)
+class StudySpec(ComponentSpec):
+    """A study of trained models, constructed as ``Target(config) -> Study``; run by ``linearizer study NAME MODEL``."""
+
+    kind = "study"
+
+
+@dataclass(frozen=True)
+class CommandSpec(TargetSpec):
+    """A command or group of commands ``linearizer NAME ...``: ``target`` is a `typer.Typer` application, imported when the command runs.
+
+    Example:
+        >>> spec = CommandSpec("moons", target="my_plugin.cli:app", summary="Half circles, bent and straightened")
+        >>> spec.check()
+        >>> CommandSpec("train", target="my_plugin.cli:app", summary="Mine").check()
+        Traceback (most recent call last):
+        linearizer_core.errors.PluginError: command 'train' is one of the core: check, collapse, ...; rename yours
+    """
+
+    kind = "command"
+
+    def check(self) -> None:
+        super().check()
+        if self.name in CORE_COMMANDS:
+            raise PluginError(f"command {self.name!r} is one of the core: {', '.join(sorted(CORE_COMMANDS))}; rename yours")
 
 
 @dataclass(frozen=True)
@@ -213,5 +264,5 @@ class PretrainedSpec(Spec):
         return path
 
 
-SPEC_TYPES: dict[Kind, type[Spec]] = {spec.kind: spec for spec in (BackboneSpec, OperatorSpec, TaskSpec, DatasetSpec, PretrainedSpec)}
+SPEC_TYPES: dict[Kind, type[Spec]] = {spec.kind: spec for spec in (BackboneSpec, OperatorSpec, TaskSpec, DatasetSpec, StudySpec, CommandSpec, PretrainedSpec)}
 """The type of spec that each hook returns."""

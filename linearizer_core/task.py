@@ -17,9 +17,12 @@ from linearizer_core.collapse import collapse_core
 from linearizer_core.config import CollapseConfig, StageConfig
 from linearizer_core.core_operator import CoreOperator
 from linearizer_core.data import Batch, DataInfo, Splits
-from linearizer_core.errors import ConfigError
+from linearizer_core.errors import ConfigError, NoSamplesError
+from linearizer_core.figures.images import is_image
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
+
+_PREVIEW = 64
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,6 @@ class Task(ABC):
         config = self.collapse()
         return None if config is None else collapse_core(self.core(model), config).to(next(model.parameters()).dtype)
 
-    @abstractmethod
     def sample(
         self,
         model: LinearizerModel,
@@ -125,7 +127,31 @@ class Task(ABC):
         """``n`` examples ``(n, *shape)`` on the device of ``generator``.
 
         ``options`` are task-specific, unknown ones raise `ConfigError`; ``operator`` is the collapsed operator, where it is at hand already.
+
+        Raises:
+            NoSamplesError: by default: for a task that maps what it is given, and draws nothing.
         """
+        raise NoSamplesError(f"{type(self).__name__} draws no samples: it maps what it is given; `linearizer list command` shows what applies a model")
+
+    def preview(self, model: LinearizerModel, splits: Splits, generator: torch.Generator) -> Tensor | None:
+        """Images ``(N, C, H, W)`` in [0, 1] that show how far training is; None for a task that has nothing to show. By default, 64 samples.
+
+        Raises:
+            LinearizerError: for a task that cannot show anything yet, because a later stage fits what it needs.
+        """
+        try:
+            images = self.sample(model, _PREVIEW, generator)
+        except NoSamplesError:
+            return None
+        return images if is_image(tuple(images.shape[1:])) else None
+
+    def trial_data(self) -> Splits | None:
+        """Small data on which the conformance kit tries this task; None where labelled images of 8 x 8 pixels will do."""
+        return None
+
+    def card(self, metrics: Mapping[str, Any]) -> str:
+        """What the card of a saved model says of this task, in Markdown: how to use the model and what the most important of ``metrics`` mean."""
+        return ""
 
     @abstractmethod
     def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path, *, operator: LinearOperator | None = None) -> Report:

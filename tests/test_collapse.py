@@ -14,9 +14,9 @@ from linearizer_core.collapse import CollapseReport, collapse_core, measured_col
 from linearizer_core.config import CollapseConfig
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.errors import ConfigError, NoTerminalLimitError, TruncationError, UnknownSolverError
+from linearizer_core.figures.singular_values import plot_singular_values
 from linearizer_core.operators import LowRank, Mask, SharedSubspace
 from linearizer_core.operators.flow import TERMINALS
-from linearizer_core.plots import plot_singular_values
 from linearizer_core.testing.perturb import perturb
 
 DIM, RANK = 24, 3
@@ -106,7 +106,7 @@ def test_the_exact_flow_of_a_gaussian_core_is_a_mask() -> None:
 @pytest.mark.parametrize(
     ("core", "config", "error", "message"),
     [
-        ("projector", CollapseConfig(), ConfigError, "ProjectorCore does not depend on time"),
+        ("projector", CollapseConfig(), ConfigError, "MaskProjector does not depend on time"),
         ("low_rank", CollapseConfig(solver="rk5"), UnknownSolverError, "rk5"),
         ("low_rank", CollapseConfig(terminal="limit"), NoTerminalLimitError, "it offers: early, last_step"),
         ("low_rank", CollapseConfig(terminal="last_step"), NoTerminalLimitError, "asked for at t = 1"),

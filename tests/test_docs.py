@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 import yaml
 from pydantic import BaseModel
 
@@ -23,10 +22,10 @@ import linearizer_core.operators.flow
 import linearizer_core.testing
 import linearizer_core.training
 from linearizer_core import hookspecs, plugins
-from linearizer_core.cli import app
 from linearizer_core.config import OptimizerConfig, StageConfig, TrainingConfig
 from linearizer_core.config_file import load_config
 from linearizer_core.plugins import State
+from linearizer_core.specs import CORE_COMMANDS
 from linearizer_flow.evaluation import NOTES
 
 ROOT = Path(__file__).parents[1]
@@ -156,15 +155,20 @@ def test_every_state_of_a_plugin_is_told() -> None:
     assert sorted(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE)) == sorted(State.__args__)
 
 
+def _names_of_commands() -> set[str]:
+    """The commands of the core and of our own plugins."""
+    return CORE_COMMANDS | set(plugins.specs("command"))
+
+
 def test_every_command_is_told_and_no_other() -> None:
     page = (DOCS / "command-line.md").read_text(encoding="utf-8")
-    commands = sorted(typer.main.get_command(app).commands)
+    commands = sorted(_names_of_commands())
     assert sorted(re.findall(r"^## ([\w-]+)$", page, re.MULTILINE)) == commands
     assert sorted(re.findall(r"^\| \[`linearizer ([\w-]+)`\]", page, re.MULTILINE)) == commands
 
 
 def test_commands_in_pages_exist() -> None:
-    commands = set(typer.main.get_command(app).commands)
+    commands = _names_of_commands()
     text = "\n".join(snippet.text for snippet in of_language("console"))
     used = set(re.findall(r"(?:^\$ |/|\s)linearizer ([a-z]+)", text, re.MULTILINE))
     assert used

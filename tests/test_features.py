@@ -9,10 +9,11 @@ from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
 from torch.nn import functional
 
-from linearizer_core import features as features_module
 from linearizer_core.data import DataInfo, Splits, TensorTable, stack
 from linearizer_core.errors import ConfigError, DataError
-from linearizer_core.features import ClassifierFeatures, PretrainedFeatures
+from linearizer_core.features import classifier as features_module
+from linearizer_core.features.classifier import ClassifierFeatures
+from linearizer_core.features.pretrained import PretrainedFeatures
 from linearizer_datasets.config import DigitsConfig
 from linearizer_datasets.digits import Digits
 

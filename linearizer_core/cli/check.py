@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -36,9 +36,9 @@ def check_component(
     found = [each for each in asked if name in plugins.specs(each)]
     if not found:
         raise plugins.unknown_name(name, asked[0] if len(asked) == 1 else None)
-    kinds = [each for each in found if each != "pretrained"]
+    kinds = [each for each in get_args(ComponentKind) if each in found]
     if not kinds:
-        raise ConfigError(f"{name!r} is a trained model; the kit checks backbones, operators, tasks and datasets; measure a model with `linearizer eval`")
+        raise ConfigError(f"{name!r} is a {found[0]}; the kit checks backbones, operators, tasks and datasets; measure a model with `linearizer eval`")
     if show:
         _print_laws(kinds, select, as_json=as_json)
         return

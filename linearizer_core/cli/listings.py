@@ -35,7 +35,7 @@ def show_plugins(*, as_json: AsJson = False) -> None:
 
 @app.command("list")
 def show_list(
-    kind: Annotated[str, typer.Argument(help="backbone, operator, task, dataset, pretrained, or all.")] = "all",
+    kind: Annotated[str, typer.Argument(help="backbone, operator, task, dataset, study, command, pretrained, or all.")] = "all",
     pattern: Annotated[str, typer.Argument(help="Part of a name, or a wildcard pattern such as 'flow.*'.")] = "*",
     *,
     as_json: AsJson = False,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 import typer
 
 from linearizer_core import __version__
 from linearizer_core.errors import UnknownNameError
-from linearizer_core.specs import KINDS, Kind
+from linearizer_core.specs import KINDS, PLURALS, Kind
 
 app = typer.Typer(
     name="linearizer",
@@ -43,7 +43,7 @@ def kinds_named(given: str) -> tuple[Kind, ...]:
     """
     if given == "all":
         return KINDS
-    chosen: tuple[Kind, ...] = tuple(kind for kind in get_args(Kind) if given in (kind, f"{kind}s"))
+    chosen: tuple[Kind, ...] = tuple(kind for kind in KINDS if given in (kind, PLURALS[kind]))
     if not chosen:
         raise UnknownNameError(f"there is no kind {given!r}; kinds are {', '.join(KINDS)}, and all, as in `linearizer list all PATTERN`")
     return chosen

@@ -95,7 +95,7 @@ def run_sampling(
         "guidance": guidance,
         "temperature": temperature,
     }
-    from linearizer_core.pictures import save_grid
+    from linearizer_core.figures.images import save_grid
     from linearizer_core.pretrained import load, uri_of
 
     images = load(uri_of(model)).sample(n, seed=seed, **{name: value for name, value in given.items() if value is not None})

@@ -7,6 +7,7 @@ from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank
 from linearizer_core.operators.lazy import Product, Sum
 from linearizer_core.operators.low_rank import LowRank
 from linearizer_core.operators.mask import Mask
+from linearizer_core.operators.rotated_diagonal import RotatedDiagonal
 from linearizer_core.operators.scaled_identity import ScaledIdentity
 from linearizer_core.operators.shared_subspace import SharedSubspace
 from linearizer_core.operators.storage import load_operator, save_operator
@@ -21,6 +22,7 @@ __all__ = [
     "LowRank",
     "Mask",
     "Product",
+    "RotatedDiagonal",
     "ScaledIdentity",
     "SharedSubspace",
     "Sum",

@@ -288,6 +288,21 @@ class LinearOperator(ABC):
         largest, smallest = values.max().item(), values.min().item()
         return largest / smallest if smallest > self._precision * largest else float("inf")
 
+    def trace(self) -> Tensor:
+        """The sum of the diagonal, a tensor without dimensions, differentiable in the tensors of the operator. The trace of a projector is its rank.
+
+        Raises:
+            ShapeMismatchError: when the operator is not square.
+
+        Example:
+            >>> import torch
+            >>> from linearizer_core.operators import LowRank, ScaledIdentity
+            >>> (ScaledIdentity(2.0, 3) + LowRank(torch.ones(3, 1), torch.ones(3, 1))).trace()
+            tensor(9.)
+        """
+        self._require_square("trace")
+        return self._limited_dense("trace").diagonal().sum()
+
     def to_dense(self) -> Tensor:
         """The matrix, ``(m, n)``.
 

@@ -80,6 +80,9 @@ class Diagonal(LinearOperator):
         kept = self.values.detach().abs().argsort(descending=True, stable=True)[:rank]
         return Diagonal(self.values * torch.zeros_like(self.values).index_fill(0, kept, 1))
 
+    def trace(self) -> Tensor:
+        return self.values.sum()
+
     def expm(self, t: float = 1.0) -> Diagonal:
         return Diagonal((t * self.values.double()).exp().to(self.dtype))
 

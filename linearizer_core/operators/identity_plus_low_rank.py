@@ -97,6 +97,9 @@ class IdentityPlusLowRank(LinearOperator):
     def inverse(self) -> LinearOperator:
         return self._in_shared_subspace(lambda operator: operator.inverse())
 
+    def trace(self) -> Tensor:
+        return self.scale * len(self.left) + (self.left * self.right).sum()
+
     def expm(self, t: float = 1.0) -> LinearOperator:
         return self._in_shared_subspace(lambda operator: operator.expm(t))
 

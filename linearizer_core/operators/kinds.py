@@ -10,11 +10,12 @@ from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank
 from linearizer_core.operators.lazy import Product, Sum
 from linearizer_core.operators.low_rank import LowRank
 from linearizer_core.operators.mask import Mask
+from linearizer_core.operators.rotated_diagonal import RotatedDiagonal
 from linearizer_core.operators.scaled_identity import ScaledIdentity
 from linearizer_core.operators.shared_subspace import SharedSubspace
 
 KINDS: dict[str, type[LinearOperator]] = {
-    cls.kind: cls for cls in (Dense, Diagonal, IdentityPlusLowRank, LowRank, Mask, Product, ScaledIdentity, SharedSubspace, Sum)
+    cls.kind: cls for cls in (Dense, Diagonal, IdentityPlusLowRank, LowRank, Mask, Product, RotatedDiagonal, ScaledIdentity, SharedSubspace, Sum)
 }
 
 

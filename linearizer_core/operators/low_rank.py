@@ -100,6 +100,10 @@ class LowRank(LinearOperator):
         found = self._svd()
         return LowRank(found.right * reciprocal_above(found.values, self._relative_tolerance(rtol) * found.largest), found.left).to(self.dtype)
 
+    def trace(self) -> Tensor:
+        self._require_square("trace")
+        return (self.left * self.right).sum()
+
     def expm(self, t: float = 1.0) -> LinearOperator:
         from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank
 

@@ -100,6 +100,9 @@ class Mask(LinearOperator):
         self._require_rank(rank)
         return Mask(Diagonal(self._values).truncate(rank).values != 0, dtype=self.dtype)
 
+    def trace(self) -> Tensor:
+        return self._values.sum()
+
     def expm(self, t: float = 1.0) -> Diagonal:
         return Diagonal(self._values).expm(t)
 

@@ -95,6 +95,9 @@ class ScaledIdentity(LinearOperator):
         self._require_rank(rank)
         return Diagonal(self.scale.expand(self.dim)).truncate(rank)
 
+    def trace(self) -> Tensor:
+        return self.scale * self.dim
+
     def expm(self, t: float = 1.0) -> ScaledIdentity:
         return self._with((t * self.scale.double()).exp())
 

@@ -119,6 +119,9 @@ class SharedSubspace(LinearOperator):
         inner = core @ self.gram.double() + torch.diag(scale.expand(len(core)))
         return self._with(1 / scale, -inverse(inner, self._precision) @ core / scale)
 
+    def trace(self) -> Tensor:
+        return self.scale * len(self.left) + (self.core * self.gram.mT).sum()
+
     def expm(self, t: float = 1.0) -> SharedSubspace:
         growth, core = (t * self.scale.double()).exp(), t * self.core.double()
         return self._with(growth, growth * phi_1(core @ self.gram.double()) @ core)

@@ -71,7 +71,7 @@ def bench(subject: TaskSubject) -> Bench:
     Raises:
         CheckFailure: when there is none.
     """
-    splits = subject.splits or _images()
+    splits = subject.splits or subject.make().trial_data() or _images()
     refusals = []
     for backbone, core in product(_candidates("backbone", subject.backbone), _candidates("operator", subject.core)):
         candidate = Bench(subject, backbone, core, splits)

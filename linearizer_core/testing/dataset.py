@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from linearizer_core.data import Batch, DataInfo, Splits, collate
 from linearizer_core.errors import CheckFailure
-from linearizer_core.pictures import is_image
+from linearizer_core.figures.images import is_image
 from linearizer_core.testing.check import Check, Context, SkipCheck
 from linearizer_core.testing.subjects import DatasetSubject
 

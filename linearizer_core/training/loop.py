@@ -20,7 +20,6 @@ from linearizer_core.config import TrainingConfig
 from linearizer_core.data import Batch, Splits, collate
 from linearizer_core.errors import CheckpointError, NonFiniteLossError, TrainingError
 from linearizer_core.model import LinearizerModel
-from linearizer_core.pictures import is_image
 from linearizer_core.task import Stage, Task
 from linearizer_core.training.accelerator import make_accelerator
 from linearizer_core.training.average import WeightAverage
@@ -30,7 +29,7 @@ from linearizer_core.training.execution import executed_as
 from linearizer_core.training.monitor import measure_invertibility
 from linearizer_core.training.optimizer import make_optimizer
 from linearizer_core.training.sampler import StageSampler
-from linearizer_core.training.samples import write_samples
+from linearizer_core.training.samples import write_preview
 from linearizer_core.training.schedule import learning_rate
 from linearizer_core.training.seeds import derive_seed
 from linearizer_core.training.stage_step import StageStep, select_parameters
@@ -333,10 +332,10 @@ class _Fit:
             progress.average.copy_to_parameters()
 
     def _sample(self, progress: _Progress, done: int) -> None:
-        if self.accelerator.is_main_process and is_image(self.splits.info.shape):
+        if self.accelerator.is_main_process:
             path = self.config.output / "samples" / f"{done:06d}.png"
             with nullcontext() if progress.average is None else progress.average.applied():
-                write_samples(self.task, self.model, path, seed=self.config.seed, device=self.accelerator.device)
+                write_preview(self.task, self.model, self.splits, path, seed=self.config.seed, device=self.accelerator.device)
 
     def _save(self, progress: _Progress, done: int, stage_step: int) -> None:
         now = time.perf_counter()

@@ -31,6 +31,11 @@ def test_linearity_and_matrix(kind: str, m: int, n: int, seed: int) -> None:
     x, y = normal(g, 3, n), normal(g, 3, n)
     assert relative_error(a(2.5 * x - y), 2.5 * a(x) - a(y)) < 1e-12
     assert relative_error(a.to_dense(), dense(a)) < 1e-13
+    if a.shape[0] == a.shape[1]:
+        assert relative_error(a.trace(), dense(a).trace()) < 1e-12
+    else:
+        with pytest.raises(ShapeMismatchError, match="trace"):
+            a.trace()
     assert a(normal(g, 2, 3, n)).shape == (2, 3, a.shape[0])
     assert a(x[0]).shape == (a.shape[0],)
 

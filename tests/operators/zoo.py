@@ -15,6 +15,7 @@ from linearizer_core.operators import (
     LowRank,
     Mask,
     Product,
+    RotatedDiagonal,
     ScaledIdentity,
     SharedSubspace,
     Sum,
@@ -41,6 +42,10 @@ def _diagonal(m: int, n: int, g: torch.Generator, dtype: torch.dtype) -> LinearO
 
 def _mask(m: int, n: int, g: torch.Generator, dtype: torch.dtype) -> LinearOperator:
     return Mask(normal(g, n) > 0, dtype=dtype)
+
+
+def _rotated_diagonal(m: int, n: int, g: torch.Generator, dtype: torch.dtype) -> LinearOperator:
+    return RotatedDiagonal(normal(g, 3, n, dtype=dtype), normal(g, n, dtype=dtype))
 
 
 def _dense(m: int, n: int, g: torch.Generator, dtype: torch.dtype) -> LinearOperator:
@@ -71,6 +76,7 @@ SQUARE_MAKERS: dict[str, Maker] = {
     "scaled_identity": _scaled_identity,
     "diagonal": _diagonal,
     "mask": _mask,
+    "rotated_diagonal": _rotated_diagonal,
     "identity_plus_low_rank": _identity_plus_low_rank(2),
     "identity_plus_nothing": _identity_plus_low_rank(0),
     "shared_subspace": _shared_subspace,

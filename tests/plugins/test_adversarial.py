@@ -17,6 +17,7 @@ from linearizer_core.config import Component, ModelConfig, TrainingConfig
 from linearizer_core.data import Splits, stack
 from linearizer_core.errors import ConfigError
 from linearizer_core.factory import create_dataset
+from linearizer_core.features.perceptual import distance_of_maps
 from linearizer_core.model import LinearizerModel
 from linearizer_core.pretrained import build_model
 from linearizer_core.task import Task
@@ -25,7 +26,6 @@ from linearizer_flow.adversarial import AdversarialStage
 from linearizer_flow.critic import Critic, gradient_penalty
 from linearizer_flow.latent_prior import latent_prior_of
 from linearizer_flow.mirror import mirrored
-from linearizer_flow.perceptual import distance_of_maps
 
 RANK = 12
 BACKBONE = {"levels": [{"couplings": 2, "width": 8}], "dense": {"couplings": 2, "width": 32}, "normalize": {"shift": -0.3, "scale": 2.0}}

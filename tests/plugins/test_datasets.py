@@ -118,6 +118,15 @@ def rewrite(name: str, change: Callable[[bytes], bytes]) -> Callable[[Path], obj
     return lambda folder: (folder / name).write_bytes(change((folder / name).read_bytes()))
 
 
+def test_a_dark_margin_around_mnist(tmp_path: Path) -> None:
+    write_mnist(tmp_path)
+    plain = mnist(tmp_path)
+    wide = Mnist(MnistConfig(root=tmp_path, validation=10, margin=2)).load()
+    assert wide.info.shape == (1, 12, 12)
+    assert torch.equal(wide.test[3]["x"][:, 2:-2, 2:-2], plain.test[3]["x"])
+    assert wide.test[3]["x"].sum() == plain.test[3]["x"].sum()
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [

@@ -14,7 +14,7 @@ import pytest
 from linearizer_core import __version__, hookspecs, plugins
 from linearizer_core.errors import TargetError, UnknownNameError
 from linearizer_core.plugins import PluginStatus
-from linearizer_core.specs import KINDS, SPEC_TYPES, BackboneSpec, PretrainedSpec
+from linearizer_core.specs import KINDS, PLURALS, SPEC_TYPES, BackboneSpec, PretrainedSpec
 
 HookSource = Callable[..., str]
 
@@ -331,7 +331,7 @@ def test_malformed_pretrained_specs(plugin_site, name: str, location: str) -> No
 
 def test_every_hook_is_documented_with_its_kind() -> None:
     hooks = {name: hook for name, hook in vars(hookspecs).items() if name.startswith("linearizer_") and callable(hook)}
-    assert sorted(hooks) == sorted(f"linearizer_{kind if kind == 'pretrained' else kind + 's'}" for kind in KINDS)
+    assert sorted(hooks) == sorted(f"linearizer_{PLURALS[kind]}" for kind in KINDS)
     for kind, hook in zip(KINDS, hooks.values(), strict=True):
         documentation = inspect.getdoc(hook) or ""
         assert ":math:" in documentation

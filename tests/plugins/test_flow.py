@@ -16,10 +16,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from linearizer_core.bijections import Bijection, Identity
-from linearizer_core.config import Component, ModelConfig, TrainingConfig
+from linearizer_core.config import Component, ModelConfig, PerceptualConfig, TrainingConfig
 from linearizer_core.data import Batch, DataInfo, Splits, TensorTable, stack
 from linearizer_core.errors import ConfigError, DataError, NoTerminalLimitError, UnknownSolverError
 from linearizer_core.factory import create_backbone, create_core, create_dataset
+from linearizer_core.features.perceptual import PerceptualDistance
 from linearizer_core.metrics import relative_error
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import Mask
@@ -27,9 +28,7 @@ from linearizer_core.operators.flow import time_grid
 from linearizer_core.pretrained import build_model
 from linearizer_core.task import BuildContext, Task
 from linearizer_core.training import fit
-from linearizer_flow.config import PerceptualConfig
 from linearizer_flow.latent_prior import LatentPriorBijection
-from linearizer_flow.perceptual import PerceptualDistance
 from linearizer_flow.sampling import Loop, flow_core, generate, generate_by_loop
 
 BACKBONE = {"levels": [{"couplings": 2, "width": 8}], "dense": {"couplings": 2, "width": 32}, "normalize": {"shift": -0.3, "scale": 2.0}}
@@ -187,7 +186,7 @@ def test_prior_sees_white_latents_and_all_categories(by_condition: tuple[str, Ta
     assert ("category" in latents) == (condition != "none")
     if condition != "none":
         counts = torch.bincount(latents["category"]).double()
-        torch.testing.assert_close(bijection_of(model).frequencies, counts / counts.sum())
+        torch.testing.assert_close(bijection_of(model).categories.frequencies, counts / counts.sum())
 
 
 def test_clusters_are_the_nearest_centroids(splits: Splits, tmp_path: Path) -> None:
@@ -196,10 +195,10 @@ def test_clusters_are_the_nearest_centroids(splits: Splits, tmp_path: Path) -> N
     inferred = bijection.infer_condition(stack(splits.train)["x"], None)
     assert inferred is not None
     assert torch.equal(inferred["cluster"], table["category"])
-    distances = (table["u"][:, None] - bijection.centroids[None]).norm(dim=2)
+    distances = (table["u"][:, None] - bijection.categories.centroids[None]).norm(dim=2)
     assert torch.equal(distances.argmin(1), table["category"])
     means = torch.stack([table["u"][table["category"] == k].mean(0) for k in range(5)])
-    torch.testing.assert_close(means, bijection.centroids, atol=0.15, rtol=0)
+    torch.testing.assert_close(means, bijection.categories.centroids, atol=0.15, rtol=0)
 
 
 def test_training_lowers_both_losses(splits: Splits, tmp_path: Path) -> None:
@@ -234,7 +233,7 @@ def test_resume_gives_the_bits_of_the_uninterrupted_run(step: int, splits: Split
 @pytest.mark.parametrize("solver", ["euler", "midpoint", "rk4"])
 def test_one_step_equals_the_loop_on_the_same_noise(by_condition: tuple[str, Task, LinearizerModel], solver: str) -> None:
     _, _, model = by_condition
-    noise, condition = torch.randn(16, 64, generator=seeded()), bijection_of(model).draw_condition(16, seeded())
+    noise, condition = torch.randn(16, 64, generator=seeded()), bijection_of(model).categories.draw(16, seeded())
     operator = flow_core(model).propagator(time_grid(50), solver)
     with torch.no_grad():
         assert (
@@ -256,7 +255,7 @@ def test_exact_limit_is_a_projector_onto_the_kept_coordinates(by_condition: tupl
     assert isinstance(operator, Mask)
     assert operator.rank() == 12
     x = torch.rand(5, 1, 8, 8, generator=seeded())
-    space = model.codomain(bijection_of(model).draw_condition(5, seeded()))
+    space = model.codomain(bijection_of(model).categories.draw(5, seeded()))
     once = space.from_latent(operator(space.to_latent(x)))
     assert (space.from_latent(operator(space.to_latent(once))) - once).abs().max() < 1e-4
 

@@ -26,10 +26,9 @@ from linearizer_core.errors import (
 from linearizer_core.operators import Dense, Diagonal, LinearOperator, LowRank, Mask, SharedSubspace
 from linearizer_core.operators.flow import SOLVERS, TERMINALS, FlowSummary, Terminal, collapse, guided, integrate, time_grid, velocity_operator
 from linearizer_operators import hooks
-from linearizer_operators.config import GaussianConfig, LowRankConfig, ProjectorConfig, SharedSubspaceConfig
+from linearizer_operators.config import GaussianConfig, LowRankConfig, SharedSubspaceConfig
 from linearizer_operators.gaussian import GaussianCore
 from linearizer_operators.low_rank import LowRankCore
-from linearizer_operators.projector import ProjectorCore
 from linearizer_operators.shared_subspace import SharedSubspaceCore
 
 DIM, RANK = 12, 3
@@ -453,46 +452,6 @@ def test_low_rank_has_the_published_form() -> None:
     assert isinstance(core.at(0.2), LowRank)
     assert core.at(0.2).rank() == RANK
     assert distance(core.at(0.2).to_dense(), core.at(0.8).to_dense()) > 1e-2
-
-
-# --- projector -------------------------------------------------------------------------------------
-
-
-def projector(**options: float | int | None) -> ProjectorCore:
-    torch.manual_seed(0)
-    return ProjectorCore((40, 40), ProjectorConfig.model_validate(options)).double()
-
-
-def test_static_projector() -> None:
-    core = projector(rank=5)
-    for mode in (True, False):
-        operator = core.train(mode).operator()
-        assert isinstance(operator, Mask)
-        assert operator.mask.tolist() == [True] * 5 + [False] * 35
-        assert operator.dtype == torch.float64
-    assert not list(core.parameters())
-    assert core.load_state_dict(core.state_dict()).missing_keys == []
-
-
-def test_learned_projector_rounds_and_passes_the_gradient_straight_through() -> None:
-    core = projector(logit_mean=0.0, logit_std=2.0)
-    training, evaluation = core.train().operator(), core.eval().operator()
-    assert isinstance(training, Diagonal)
-    assert isinstance(evaluation, Mask)
-    assert torch.equal(training.values, evaluation.to_dense().diagonal())
-    assert torch.equal(training.values, core.logits.sigmoid().round())
-    assert 0 < evaluation.rank() < 40
-    assert torch.equal((training @ training).to_dense(), training.to_dense())
-    (gradient,) = torch.autograd.grad(training.values.sum(), core.logits)
-    soft = core.logits.sigmoid()
-    assert torch.allclose(gradient, soft * (1 - soft))
-
-
-def test_projector_starts_where_it_is_told_and_refuses_rectangles() -> None:
-    assert projector(logit_mean=3.0, logit_std=0.0).logits.min().item() == 3.0
-    assert ProjectorCore((4000, 4000), ProjectorConfig()).eval().operator().rank() < 400
-    with pytest.raises(ShapeMismatchError):
-        ProjectorCore((3, 4), ProjectorConfig())
 
 
 # --- hooks -----------------------------------------------------------------------------------------

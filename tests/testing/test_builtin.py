@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from linearizer_core import plugins
+from linearizer_core.config import Component
 from linearizer_core.operators import (
     Dense,
     Diagonal,
@@ -21,6 +22,7 @@ from linearizer_core.operators import (
     LowRank,
     Mask,
     Product,
+    RotatedDiagonal,
     ScaledIdentity,
     SharedSubspace,
     Sum,
@@ -102,6 +104,9 @@ CORES = [
     *(CoreSubject(name) for name in built_in("operator")),
     CoreSubject("gaussian", title="gaussian-principal", options={"basis": "principal", "rank": 3}, shapes=[(40, 40)], prepare=fitted),
     CoreSubject("projector", title="projector-fixed", options={"rank": 2}),
+    CoreSubject("projector", title="projector-top-k", options={"form": "top_k", "rank": 2}),
+    CoreSubject("projector", title="projector-rotated", options={"form": "rotated", "rank": 2, "reflections": 3}),
+    CoreSubject("projector", title="projector-oblique", options={"form": "oblique", "rank": 2}),
 ]
 
 
@@ -121,6 +126,7 @@ OPERATORS: dict[str, LinearOperator] = {
     "low_rank": LowRank(normal(4, 2), normal(6, 2)),
     "mask": Mask(torch.tensor([True, False, True]), dtype=torch.float64),
     "product": Product(Dense(normal(4, 5)), Diagonal(normal(5))),
+    "rotated_diagonal": RotatedDiagonal(normal(2, 5), normal(5)),
     "scaled_identity": ScaledIdentity(-1.5, 4, dtype=torch.float64),
     "shared_subspace": SharedSubspace(0.3, normal(6, 2), normal(2, 2), normal(2, 6).T),
     "sum": Sum(Dense(normal(4, 5)), LowRank(normal(4, 1), normal(5, 1))),
@@ -183,3 +189,15 @@ OPTIONS: dict[str, dict[str, Any]] = {"digits": {}, "mnist": {"validation": 20},
 def test_datasets(name: str, files: Path) -> None:
     options = OPTIONS[name] | ({"root": files / name} if (files / name).exists() else {})
     assert [(result.check, result.message) for result in run_checks(DatasetSubject(name, options=options)) if result.status != "passed"] == []
+
+
+IDEMPOTENT: dict[str, dict[str, Any]] = {
+    "ign": {"generation": {"components": 4}, "evaluation": {"samples": 100, "inputs": 10}},
+    "ign-clusters": {"generation": {"components": 4, "condition": "cluster", "clusters": 3}, "evaluation": {"samples": 100, "inputs": 10}},
+}
+
+
+@parametrize_with_checks([TaskSubject("ign", title=title, options=options, core=Component(name="projector", rank=4)) for title, options in IDEMPOTENT.items()])
+@pytest.mark.filterwarnings("default")
+def test_ign(subject: Subject, check: Check) -> None:
+    check(subject)

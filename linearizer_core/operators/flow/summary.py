@@ -13,6 +13,7 @@ from linearizer_core.operators.diagonal import Diagonal
 from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank
 from linearizer_core.operators.low_rank import LowRank
 from linearizer_core.operators.mask import Mask
+from linearizer_core.operators.rotated_diagonal import RotatedDiagonal
 from linearizer_core.operators.scaled_identity import ScaledIdentity
 from linearizer_core.operators.shared_subspace import SharedSubspace
 
@@ -95,7 +96,7 @@ def _complement(operator: LinearOperator) -> tuple[float, int] | None:
     if isinstance(operator, IdentityPlusLowRank | SharedSubspace):
         complement = operator.shape[0] - operator.right.shape[1]
         return (abs(operator.scale.item()), complement) if complement > 0 else (0.0, 0)
-    if isinstance(operator, Diagonal | Mask):
+    if isinstance(operator, Diagonal | Mask | RotatedDiagonal):
         values, counts = torch.unique(operator._singular_values()[0], return_counts=True)
         common = len(values) > 1 and (int(counts[0]) > 1 or values[0].item() == 0)
         return (values[0].item(), int(counts[0])) if common else (0.0, 0)

@@ -25,6 +25,7 @@ class MnistConfig(_Options):
 
     root: Path = Field(description="folder that holds the four idx files (gzipped or not), or torchvision's root with MNIST/raw inside")
     validation: int = Field(10_000, ge=1, le=50_000, description="digits taken from the end of the training set for validation")
+    margin: int = Field(0, ge=0, le=50, description="dark pixels added on each side; 2 makes 32x32, the size of many published models")
 
 
 class ImageFolderConfig(_Options):

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from linearizer_core.data import DataInfo, DataSource, Splits, TensorTable
 from linearizer_core.errors import DataError
@@ -19,6 +20,8 @@ _UNSIGNED_BYTE = 8
 
 class Mnist(DataSource):
     """60,000 training and 10,000 test digits of 28x28 pixels; the last ``config.validation`` training digits are kept for validation.
+
+    ``config.margin`` dark pixels are added on each side.
 
     Raises:
         DataError: when a file is missing, truncated or not an idx file.
@@ -36,6 +39,7 @@ class Mnist(DataSource):
         kept = len(images) - self.config.validation
         if kept < 1:
             raise DataError(f"{folder} holds {len(images)} training images, data.validation asks for {self.config.validation}; lower data.validation")
+        images, test_images = (functional.pad(pixels, [self.config.margin] * 4) for pixels in (images, test_images))
         train = TensorTable(x=images, label=labels)
         return Splits(
             info=DataInfo(name="mnist", shape=tuple(images.shape[1:]), classes=10),

@@ -9,15 +9,14 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from linearizer_core.condition import Condition
 from linearizer_core.data import Batch
+from linearizer_core.features.perceptual import PerceptualDistance, distance_of_maps
 from linearizer_core.model import LinearizerModel
 from linearizer_core.task import Stage
 from linearizer_flow.config import AdversarialConfig
 from linearizer_flow.critic import Critic, gradient_penalty
-from linearizer_flow.latent_prior import LatentPriorBijection, latent_prior_of
+from linearizer_flow.latent_prior import latent_prior_of
 from linearizer_flow.mirror import mirrored
-from linearizer_flow.perceptual import PerceptualDistance, distance_of_maps
 
 
 class AdversarialStage(Stage):
@@ -40,7 +39,7 @@ class AdversarialStage(Stage):
 
     def auxiliary(self, model: LinearizerModel) -> Critic:
         bijection = latent_prior_of(model)
-        self.critic = Critic(self.perceptual.channels, width=self.config.critic_width, categories=bijection.conditions.get(bijection.category or "", 0))
+        self.critic = Critic(self.perceptual.channels, width=self.config.critic_width, categories=sum(bijection.conditions.values()))
         return self.critic
 
     def parameters(self, model: LinearizerModel) -> Iterable[nn.Parameter]:
@@ -52,8 +51,8 @@ class AdversarialStage(Stage):
         x = mirrored(batch["x"], generator) if self.mirror else batch["x"]
         kept, rest = bijection.split(x)
         white = bijection.whiten(kept.detach())
-        category = _category(bijection, white, batch.get("label"))
-        condition = Condition(**{bijection.category: category}) if bijection.category and category is not None else None
+        category = bijection.categories.of(white, batch.get("label"))
+        condition = bijection.categories.condition(category)
 
         def noise() -> Tensor:
             return torch.randn(kept.shape, generator=generator, device=kept.device, dtype=kept.dtype)
@@ -93,9 +92,3 @@ class AdversarialStage(Stage):
             of_fake = critic([each.detach() for each in fake], category)
             loss = functional.softplus(-of_real).mean() + functional.softplus(of_fake).mean()
             return verdict, loss, gradient_penalty(real, of_real) / len(of_real)
-
-
-def _category(bijection: LatentPriorBijection, white: Tensor, label: Tensor | None) -> Tensor | None:
-    if bijection.category == "cluster":
-        return bijection.nearest_cluster(white)
-    return label if bijection.category == "label" else None

@@ -7,7 +7,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from linearizer_core.config import CollapseConfig, Component, OptimizerConfig, StageConfig
+from linearizer_core.config import CollapseConfig, OptimizerConfig, PerceptualConfig, PriorCondition, PriorConfig, StageConfig
 
 
 class _Options(BaseModel):
@@ -31,24 +31,6 @@ class ReconstructionConfig(StageConfig):
     perceptual_weight: float = Field(0.0, ge=0, description="weight of the perceptual term, where one is configured")
 
 
-class PriorConfig(StageConfig):
-    """Second stage of the latent-prior recipe: a flow on the kept coordinates, fitted by likelihood on the averaged bijection."""
-
-    steps: int = Field(2600, ge=1, description="optimiser steps")
-    batch_size: int = Field(512, ge=2, description="latents per step, over all processes")
-    optimizer: OptimizerConfig = OptimizerConfig(lr=2e-3, betas=(0.9, 0.99), weight_decay=1e-3)
-    warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
-    hold: float = Field(0.0, ge=0, le=1, description="fraction of the steps at full rate before the cosine")
-    clip_norm: float | None = Field(5.0, gt=0, description="largest gradient norm; none to switch clipping off")
-    ema: float | None = Field(0.999, gt=0, lt=1, description="decay of the averaged weights; none to switch averaging off")
-    latent_noise: float = Field(0.1, ge=0, description="standard deviation of the noise added to the whitened latents")
-    backbone: Component | None = Field(
-        None,
-        description="the bijection h on the kept coordinates: any backbone that takes vectors and has a log-determinant; "
-        "eight dense couplings of width 256, with a scale for each category, when none",
-    )
-
-
 class AdversarialConfig(StageConfig):
     """Optional last stage of the latent-prior recipe: g and h together learn to make samples that a critic takes for data, while they go on to reconstruct."""
 
@@ -70,25 +52,16 @@ class AdversarialConfig(StageConfig):
     prior_noise: float = Field(0.1, ge=0, description="standard deviation of the noise on the whitened coordinates in the likelihood")
 
 
-class PerceptualConfig(_Options):
-    """A perceptual distance on the features of a timm model."""
-
-    model: str = Field(description="name of a timm model that supports features_only, such as tf_efficientnet_lite0")
-    weights: Path | None = Field(None, description="local safetensors file with timm's key names; pretrained weights from the Hub when left out")
-    layers: int = Field(3, ge=1, description="number of leading feature maps compared")
-    size: int = Field(32, ge=8, description="side to which images are scaled first")
-
-
 class LatentPriorRecipe(_Options):
     """The recommended recipe: reconstruction through r kept coordinates, then a flow on them."""
 
-    condition: Literal["label", "cluster", "none"] = Field(
-        "label", description="what the prior is conditioned on: the label, k-means clusters of the latents, or nothing"
-    )
+    condition: PriorCondition = Field("label", description="what the prior is conditioned on: the label, k-means clusters of the latents, or nothing")
     clusters: int = Field(32, ge=2, description="number of clusters, where condition = cluster")
     mirror: bool = Field(False, description="train on images and their mirror images, left to right")
     reconstruction: ReconstructionConfig = ReconstructionConfig()
-    prior: PriorConfig = PriorConfig()
+    prior: PriorConfig = Field(
+        PriorConfig(), description="the prior; eight dense couplings of width 256, with a scale for each category, where no backbone is named"
+    )
     adversarial: AdversarialConfig | None = Field(None, description="a last stage against a critic on the features of the perceptual term; none: no such stage")
     perceptual: PerceptualConfig | None = Field(None, description="perceptual term of the reconstruction; none for pixels alone")
 

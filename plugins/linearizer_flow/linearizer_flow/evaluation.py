@@ -15,17 +15,18 @@ from linearizer_core.bijections import inverse_with_report
 from linearizer_core.collapse import collapse_core
 from linearizer_core.condition import Condition
 from linearizer_core.data import Splits, stack
-from linearizer_core.features import ClassifierFeatures, PretrainedFeatures
+from linearizer_core.features.classifier import ClassifierFeatures
+from linearizer_core.features.pretrained import PretrainedFeatures
+from linearizer_core.figures.images import is_image
+from linearizer_core.figures.panels import save_panels, save_strips
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.metrics import frechet_distance, max_abs_error, psnr, relative_error
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
 from linearizer_core.operators.flow import time_grid
-from linearizer_core.pictures import is_image
 from linearizer_core.space import InducedSpace
 from linearizer_core.task import Report
 from linearizer_flow.config import FlowConfig, SampleOptions
-from linearizer_flow.figures import save_panels, save_strips
 from linearizer_flow.latent_prior import LatentPriorBijection
 from linearizer_flow.sampling import LABEL, Loop, any_label, core_for, draw_noise, generate, generate_by_loop, sample
 
@@ -106,7 +107,7 @@ class _Probe:
         generator = torch.Generator(device).manual_seed(_SEED)
         self.model, self.steps = model, steps
         self.noise = draw_noise(model, _PROBES, generator)
-        self.condition = model.gy.draw_condition(_PROBES, generator) if isinstance(model.gy, LatentPriorBijection) else None
+        self.condition = model.gy.categories.draw(_PROBES, generator) if isinstance(model.gy, LatentPriorBijection) else None
 
     def collapse_against_loop(self) -> dict[str, float]:
         """Relative error of the images of the collapsed operator against those of the loop, same noise, same solver."""
@@ -217,7 +218,7 @@ def _evenly_labelled(
     generator, steps = torch.Generator(next(model.parameters()).device).manual_seed(_SEED), config.sampling.steps
     bijection, core = model.gy, core_for(model, None)
     labels_of_core = any_label(core) if LABEL in core.conditions else 0
-    labels_of_prior = bijection.conditions["label"] if isinstance(bijection, LatentPriorBijection) and bijection.category == "label" else 0
+    labels_of_prior = bijection.categories.conditions.get("label", 0) if isinstance(bijection, LatentPriorBijection) else 0
     if not labels_of_core and not labels_of_prior:
         way = Loop(core, steps) if operator is None else operator
         return sample(model, count, generator, SampleOptions(temperature=temperature), way).cpu(), None

@@ -12,10 +12,10 @@ from linearizer_core.bijections import Bijection
 from linearizer_core.condition import Condition
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.data import Batch
+from linearizer_core.features.perceptual import PerceptualDistance
 from linearizer_core.model import LinearizerModel
 from linearizer_core.task import Stage
 from linearizer_flow.config import PublishedStageConfig
-from linearizer_flow.perceptual import PerceptualDistance
 from linearizer_flow.sampling import LABEL, any_label, flow_core
 
 

@@ -71,19 +71,14 @@ def choose_condition(model: LinearizerModel, n: int, generator: torch.Generator,
         ConfigError: for a label of a model that takes none, or one out of range.
     """
     bijection = model.gy
-    if not isinstance(bijection, LatentPriorBijection) or bijection.category is None:
-        if label is not None and LABEL not in model.core.conditions:
-            raise ConfigError(
-                f"label = {label}: this model is not conditioned on labels; leave the label out, or train with task.latent_prior.condition = 'label', "
-                "or task.published.condition = 'label'"
-            )
-        return None
-    if label is None:
-        return bijection.draw_condition(n, generator)
-    categories = bijection.conditions[bijection.category]
-    if label >= categories:
-        raise ConfigError(f"label = {label}: this model knows the {bijection.category}s 0 to {categories - 1}")
-    return Condition(**{bijection.category: torch.full((n,), label, device=generator.device)})
+    if isinstance(bijection, LatentPriorBijection) and bijection.categories.name:
+        return bijection.categories.draw(n, generator, label)
+    if label is not None and LABEL not in model.core.conditions:
+        raise ConfigError(
+            f"label = {label}: this model is not conditioned on labels; leave the label out, or train with task.latent_prior.condition = 'label', "
+            "or task.published.condition = 'label'"
+        )
+    return None
 
 
 def generate(model: LinearizerModel, noise: Tensor, condition: Condition | None, operator: LinearOperator) -> Tensor:

@@ -11,19 +11,19 @@ from torch import Tensor
 
 from linearizer_core.bijections import Bijection, Identity
 from linearizer_core.collapse import collapse_core
-from linearizer_core.config import CollapseConfig, Component
+from linearizer_core.config import CollapseConfig, Component, PerceptualConfig
 from linearizer_core.core_operator import CoreOperator, TimeDependentCore
 from linearizer_core.data import Splits
 from linearizer_core.errors import ConfigError
-from linearizer_core.factory import create_backbone
+from linearizer_core.features.perceptual import PerceptualDistance
+from linearizer_core.latent_prior import PriorStage, make_prior
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
 from linearizer_core.task import BuildContext, Report, Stage, Task
 from linearizer_core.validation import validate
 from linearizer_flow.adversarial import AdversarialStage
-from linearizer_flow.config import FlowConfig, LatentPriorRecipe, PerceptualConfig, SampleOptions
-from linearizer_flow.latent_prior import ConditionKind, LatentPriorBijection, PriorStage, ReconstructionStage
-from linearizer_flow.perceptual import PerceptualDistance
+from linearizer_flow.config import FlowConfig, SampleOptions
+from linearizer_flow.latent_prior import LatentPriorBijection, ReconstructionStage, prior_parts
 from linearizer_flow.published import PublishedStage
 from linearizer_flow.sampling import LABEL, Loop, core_for, flow_core, sample
 
@@ -75,34 +75,19 @@ class FlowTask(Task):
                 f"recipe 'latent_prior' needs a core that keeps leading coordinates, {type(core).__name__} does not; "
                 "set core.name = 'gaussian' with core.basis = 'leading', or task.recipe = 'published'"
             )
-        condition = self._condition(recipe, context.info.classes)
-        conditions: dict[str, int] | None = dict([condition]) if condition else None
-        chosen = recipe.prior.backbone or _default_prior(conditional=condition is not None)
-        prior = create_backbone(chosen.name, (rank,), conditions=conditions, **chosen.options)
-        if not prior.has_logdet:
-            raise ConfigError(
-                f"the prior is fitted by likelihood, but {type(prior).__name__} has no log-determinant; choose another task.latent_prior.prior.backbone"
-            )
-        if condition and condition[0] not in prior.conditions:
-            raise ConfigError(
-                f"{type(prior).__name__} does not use the condition {condition[0]!r}; "
-                "choose another task.latent_prior.prior.backbone, or task.latent_prior.condition = 'none'"
-            )
-        return LatentPriorBijection(body, prior, condition)
-
-    @staticmethod
-    def _condition(recipe: LatentPriorRecipe, classes: int) -> tuple[ConditionKind, int] | None:
-        if recipe.condition == "label":
-            if not classes:
-                raise ConfigError("task.latent_prior.condition = 'label', but the data have no labels; use 'cluster' or 'none'")
-            return "label", classes
-        return ("cluster", recipe.clusters) if recipe.condition == "cluster" else None
+        conditional = recipe.condition != "none"
+        backbone = recipe.prior.backbone or _default_prior(conditional=conditional)
+        prior, categories = make_prior(rank, recipe.condition, recipe.clusters, context.info.classes, backbone, where="task.latent_prior")
+        return LatentPriorBijection(body, prior, categories)
 
     def stages(self) -> Sequence[Stage]:
         if self.config.recipe == "published":
             return (PublishedStage(self.config.published.training, _perceptual(self.config.published.perceptual)),)
         recipe, perceptual = self.config.latent_prior, _perceptual(self.config.latent_prior.perceptual)
-        stages: list[Stage] = [ReconstructionStage(recipe.reconstruction, perceptual, mirror=recipe.mirror), PriorStage(recipe.prior, mirror=recipe.mirror)]
+        stages: list[Stage] = [
+            ReconstructionStage(recipe.reconstruction, perceptual, mirror=recipe.mirror),
+            PriorStage(recipe.prior, prior_parts, mirror=recipe.mirror),
+        ]
         if recipe.adversarial is None:
             return stages
         if perceptual is None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class GaussianConfig(BaseModel):
@@ -56,13 +56,30 @@ class LowRankConfig(BaseModel):
 class ProjectorConfig(BaseModel):
     """Options of the core ``projector``.
 
+    Raises:
+        ValueError: for a form that needs a rank, without one.
+
     Example:
-        >>> ProjectorConfig().rank is None
-        True
+        >>> ProjectorConfig().form, ProjectorConfig().rank is None
+        ('mask', True)
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    rank: int | None = Field(None, ge=1, description="keep the first coordinates; None learns which ones are kept")
-    logit_mean: float = Field(-2.0, description="learned masks: mean of the logits at the start; below 0 most coordinates start dropped")
-    logit_std: float = Field(1.0, ge=0, description="learned masks: standard deviation of the logits at the start")
+    form: Literal["mask", "top_k", "rotated", "oblique"] = Field(
+        "mask",
+        description="mask: onto coordinates, the first ones where rank is given, else those with a positive learned logit; top_k: onto the rank coordinates "
+        "with the largest learned logits; rotated: as mask, in a space turned by learned reflections; oblique: onto the first coordinates, along learned "
+        "directions",
+    )
+    rank: int | None = Field(None, ge=1, description="how many coordinates are kept; none learns how many")
+    reflections: int = Field(8, ge=1, description="rotated: Householder reflections")
+    logit_mean: float = Field(-2.0, description="learned logits: mean at the start; below 0 most coordinates start dropped, where no rank is given")
+    logit_std: float = Field(1.0, ge=0, description="learned logits: standard deviation at the start")
+    logit_rate: float = Field(10.0, gt=0, description="learned logits: how much faster they move than other parameters, at one learning rate")
+
+    @model_validator(mode="after")
+    def _check_rank(self) -> Self:
+        if self.rank is None and self.form in ("top_k", "oblique"):
+            raise ValueError(f"form = {self.form!r} needs a rank, got none; give core.rank, or use 'mask' or 'rotated' to learn it")
+        return self

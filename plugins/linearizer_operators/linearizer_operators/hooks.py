@@ -28,9 +28,9 @@ def linearizer_operators() -> Sequence[OperatorSpec]:
         ),
         OperatorSpec(
             "projector",
-            target="linearizer_operators.projector:ProjectorCore",
+            target="linearizer_operators.projectors:projector",
             config="linearizer_operators.config:ProjectorConfig",
-            summary="Projector onto coordinates, fixed or learned by straight-through rounding",
+            summary="Projector onto coordinates, fixed or learned; in a rotated space; or along learned directions",
             reference="arXiv 2510.08570",
         ),
         OperatorSpec(

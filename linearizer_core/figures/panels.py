@@ -1,4 +1,4 @@
-"""The pictures of a report."""
+"""The pictures of a report: grids side by side, and labelled strips."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.utils import make_grid
 
-_INK, _MUTED = "#1f2430", "#6b7280"
+INK, MUTED = "#1f2430", "#6b7280"
+"""Colours of titles and of labels."""
 _GAP = 0.3
 
 
@@ -24,9 +25,9 @@ def save_panels(path: Path, title: str, panels: Sequence[tuple[str, Tensor]], *,
     axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, (heading, images) in zip(axes[0], panels, strict=True):
         axis.imshow(_picture(images, columns, gap=0.4), interpolation="nearest")
-        axis.set_title(heading, fontsize=11, color=_MUTED)
+        axis.set_title(heading, fontsize=11, color=MUTED)
         axis.set_axis_off()
-    _finish(figure, path, title)
+    finish(figure, path, title)
 
 
 def save_strips(path: Path, title: str, groups: Sequence[Sequence[tuple[str, Tensor]]]) -> None:
@@ -40,12 +41,12 @@ def save_strips(path: Path, title: str, groups: Sequence[Sequence[tuple[str, Ten
             next(axes).set_axis_off()
         for heading, images in group:
             _strip(next(axes), heading, _picture(images, columns, gap=1.0))
-    _finish(figure, path, title)
+    finish(figure, path, title)
 
 
 def _strip(axis: Axes, heading: str, picture: NDArray[Any]) -> None:
     axis.imshow(picture, interpolation="nearest")
-    axis.set_ylabel(heading, fontsize=9, color=_MUTED, rotation=0, ha="right", va="center", labelpad=8)
+    axis.set_ylabel(heading, fontsize=9, color=MUTED, rotation=0, ha="right", va="center", labelpad=8)
     axis.set_xticks([])
     axis.set_yticks([])
     axis.set_frame_on(False)
@@ -60,8 +61,9 @@ def _picture(images: Tensor, columns: int, *, gap: float) -> NDArray[np.float32]
     return picture
 
 
-def _finish(figure: Figure, path: Path, title: str) -> None:
-    figure.suptitle(title, fontsize=13, color=_INK)
+def finish(figure: Figure, path: Path, title: str) -> None:
+    """Give a figure its title and write it as PNG in one atomic step."""
+    figure.suptitle(title, fontsize=13, color=INK)
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
     figure.savefig(temporary, dpi=130, facecolor="white", bbox_inches="tight", pad_inches=0.12)
     temporary.replace(path)

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from linearizer_core.config import PerceptualConfig
 from linearizer_core.errors import ConfigError
 from linearizer_core.timm_models import IMAGENET_MEAN, IMAGENET_STD, frozen_timm_model
-from linearizer_flow.config import PerceptualConfig
 
 
 class PerceptualDistance(nn.Module):

@@ -1,4 +1,4 @@
-"""Image features for the Frechet distance: of a small classifier trained on the data itself, or of a pretrained model."""
+"""Image features for the Frechet distance: the penultimate layer of a small classifier trained on the data itself."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch.nn import functional
 
 from linearizer_core.data import Batch, Splits, stack
 from linearizer_core.errors import DataError
-from linearizer_core.timm_models import IMAGENET_MEAN, IMAGENET_STD, frozen_timm_model
 
 _SEED = 0
 _RECIPE = 1
@@ -68,46 +67,11 @@ class ClassifierFeatures:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features ``(N, F)`` of images ``(N, *shape)`` in [0, 1]."""
-        return torch.cat([self._network.embed(_quantize(chunk)) for chunk in torch.split(images, 500)])
+        return torch.cat([self._network.embed(quantize(chunk)) for chunk in torch.split(images, 500)])
 
     def predict(self, images: Tensor) -> Tensor:
         """The class of each image, shape ``(N,)``."""
-        return torch.cat([self._network(_quantize(chunk)).argmax(1) for chunk in torch.split(images, 500)])
-
-
-class PretrainedFeatures:
-    """The pooled last features of a frozen timm model, for any images, labelled or not.
-
-    Images are rounded to 8 bits first, as a file would hold them, grey ones are repeated to three channels, and all are scaled to ``size`` pixels.
-
-    Args:
-        model: name of a timm model, such as ``tf_efficientnet_lite0``.
-        weights: local safetensors file with timm's key names; from the Hub when None.
-        size: side to which images are scaled, bicubic.
-        device: where to compute; features come back on the CPU.
-
-    Raises:
-        ConfigError: when timm has no such model.
-        DataError: when the weights cannot be fetched or read, or do not fit the model.
-        ModuleNotFoundError: without timm, which the extra ``timm`` installs.
-    """
-
-    def __init__(self, model: str, weights: Path | None = None, *, size: int = 224, device: torch.device | None = None) -> None:
-        self.device = torch.device("cpu") if device is None else device
-        self.size = size
-        self._network = frozen_timm_model(model, weights, option="features", num_classes=0).to(self.device)
-        self._mean, self._std = (torch.tensor(values, device=self.device).view(1, 3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
-        self.name = f"{model}-{size}"
-
-    @torch.no_grad()
-    def __call__(self, images: Tensor) -> Tensor:
-        """Features ``(N, F)`` of images ``(N, C, H, W)`` in [0, 1], C 1 or 3."""
-        return torch.cat([self._embed(chunk.to(self.device)).cpu() for chunk in torch.split(images, 250)])
-
-    def _embed(self, images: Tensor) -> Tensor:
-        x = functional.interpolate(_quantize(images).expand(-1, 3, -1, -1), size=(self.size, self.size), mode="bicubic", antialias=True)
-        features: Tensor = self._network((x - self._mean) / self._std)
-        return features
+        return torch.cat([self._network(quantize(chunk)).argmax(1) for chunk in torch.split(images, 500)])
 
 
 class _Classifier(nn.Module):
@@ -160,7 +124,8 @@ def _train(network: nn.Module, data: Batch) -> None:
             schedule.step()
 
 
-def _quantize(images: Tensor) -> Tensor:
+def quantize(images: Tensor) -> Tensor:
+    """Images in [0, 1] as a file of 8 bits would hold them."""
     return (images.clamp(0, 1) * 255).round() / 255
 
 

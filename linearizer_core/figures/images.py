@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from torch import Tensor
-from torchvision.utils import save_image
 
 from linearizer_core.errors import ConfigError
 
@@ -25,6 +24,8 @@ def save_grid(images: Tensor, path: Path) -> None:
     """
     if not is_image(tuple(images.shape[1:])):
         raise ConfigError(f"examples of shape {tuple(images.shape[1:])} cannot be drawn; expected (1, H, W) or (3, H, W)")
+    from torchvision.utils import save_image
+
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.tmp.png")
     save_image(images.float().clamp(0, 1).cpu(), temporary, nrow=math.ceil(math.sqrt(len(images))))
