@@ -55,6 +55,13 @@ class Stage(ABC):
         Must give the same result on every process.
         """
 
+    def auxiliary(self, model: LinearizerModel) -> nn.Module | None:
+        """A network that only the loss uses, such as a critic: trained along with `parameters` and kept in checkpoints of the stage, no part of the model.
+
+        Called once, after `begin`. All its parameters must be reached by the loss.
+        """
+        return None
+
     def dataset(self, model: LinearizerModel, splits: Splits) -> Dataset[Batch]:
         """The examples this stage trains on, on the CPU: the training split, or something computed from it with the frozen part of the model.
 

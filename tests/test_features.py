@@ -3,13 +3,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import timm
 import torch
+from safetensors.torch import load_file, save_file
 from sklearn.linear_model import LogisticRegression
+from torch.nn import functional
 
 from linearizer_core.data import DataInfo, Splits, TensorTable, stack
-from linearizer_core.errors import DataError
+from linearizer_core.errors import ConfigError, DataError
 from linearizer_core.features import classifier as features_module
 from linearizer_core.features.classifier import ClassifierFeatures
+from linearizer_core.features.pretrained import PretrainedFeatures
 from linearizer_datasets.config import DigitsConfig
 from linearizer_datasets.digits import Digits
 
@@ -127,3 +131,34 @@ def test_a_cache_that_cannot_be_made_is_named_before_training(splits: Splits, tm
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match=r"cache folder .*file/features cannot be made.*set LINEARIZER_CACHE"):
         ClassifierFeatures(splits, cache=tmp_path / "file")
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "resnet10t.safetensors"
+    torch.manual_seed(0)
+    save_file({name: value.contiguous() for name, value in timm.create_model("resnet10t", pretrained=False).state_dict().items()}, path)
+    return path
+
+
+def test_pretrained_features_are_the_pooled_last_ones(weights: Path) -> None:
+    extract = PretrainedFeatures("resnet10t", weights, size=32)
+    grey = torch.rand(5, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    found = extract(grey)
+    assert extract.name == "resnet10t-32"
+    assert found.shape == (5, 512)
+    assert torch.equal(found, extract(grey.expand(-1, 3, -1, -1)))  # grey is repeated
+    model = timm.create_model("resnet10t", pretrained=False).eval()
+    model.load_state_dict(load_file(weights))
+    pixels = functional.interpolate((grey * 255).round().expand(-1, 3, -1, -1) / 255, size=(32, 32), mode="bicubic", antialias=True)
+    mean, std = (torch.tensor(values).view(1, 3, 1, 1) for values in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.no_grad():
+        pooled = model.forward_features((pixels - mean) / std).mean((2, 3))
+    torch.testing.assert_close(found, pooled)
+
+
+def test_pretrained_weights_that_are_missing_are_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"features.weights = .*absent"):
+        PretrainedFeatures("resnet10t", tmp_path / "absent.safetensors")
+    with pytest.raises(ConfigError, match="no model 'resnet10x'"):
+        PretrainedFeatures("resnet10x", tmp_path / "absent.safetensors")

@@ -67,11 +67,11 @@ class ClassifierFeatures:
 
     def __call__(self, images: Tensor) -> Tensor:
         """Features ``(N, F)`` of images ``(N, *shape)`` in [0, 1]."""
-        return torch.cat([self._network.embed(_quantize(chunk)) for chunk in torch.split(images, 500)])
+        return torch.cat([self._network.embed(quantize(chunk)) for chunk in torch.split(images, 500)])
 
     def predict(self, images: Tensor) -> Tensor:
         """The class of each image, shape ``(N,)``."""
-        return torch.cat([self._network(_quantize(chunk)).argmax(1) for chunk in torch.split(images, 500)])
+        return torch.cat([self._network(quantize(chunk)).argmax(1) for chunk in torch.split(images, 500)])
 
 
 class _Classifier(nn.Module):
@@ -124,7 +124,8 @@ def _train(network: nn.Module, data: Batch) -> None:
             schedule.step()
 
 
-def _quantize(images: Tensor) -> Tensor:
+def quantize(images: Tensor) -> Tensor:
+    """Images in [0, 1] as a file of 8 bits would hold them."""
     return (images.clamp(0, 1) * 255).round() / 255
 
 

@@ -26,27 +26,29 @@ class PriorStage(Stage):
     Arguments:
         config: steps, optimiser and the noise :math:`\sigma`.
         parts: finds the parts in a model.
+        mirror: also fit to images turned left to right.
     """
 
     config: PriorConfig
 
-    def __init__(self, config: PriorConfig, parts: Callable[[LinearizerModel], PriorParts]) -> None:
+    def __init__(self, config: PriorConfig, parts: Callable[[LinearizerModel], PriorParts], *, mirror: bool = False) -> None:
         super().__init__("prior", config)
         self._parts = parts
+        self._mirror = mirror
 
     def parameters(self, model: LinearizerModel) -> Iterable[nn.Parameter]:
         return self._parts(model).prior.parameters()
 
     def begin(self, model: LinearizerModel, splits: Splits) -> None:
         parts = self._parts(model)
-        kept, labels = _encode(parts, splits.train)
+        kept, labels = _encode(parts, splits.train, mirror=self._mirror)
         parts.whiten.fit(kept)
         with torch.no_grad():
             parts.categories.fit(parts.whiten(kept), labels)
 
     def dataset(self, model: LinearizerModel, splits: Splits) -> Dataset[Batch]:
         parts = self._parts(model)
-        kept, labels = _encode(parts, splits.train)
+        kept, labels = _encode(parts, splits.train, mirror=self._mirror)
         with torch.no_grad():
             latents = parts.whiten(kept)
             categories = parts.categories.of(latents, labels)
@@ -60,11 +62,13 @@ class PriorStage(Stage):
 
 
 @torch.no_grad()
-def _encode(parts: PriorParts, dataset: Dataset[Batch]) -> tuple[Tensor, Tensor | None]:
+def _encode(parts: PriorParts, dataset: Dataset[Batch], *, mirror: bool) -> tuple[Tensor, Tensor | None]:
     device = parts.categories.get_buffer("frequencies").device
     kept, labels = [], []
     for batch in DataLoader(dataset, batch_size=500, collate_fn=collate):
-        kept.append(parts.kept(batch["x"].to(device)))
-        labels.append(batch.get("label"))
+        x = batch["x"].to(device)
+        for images in (x, x.flip(-1)) if mirror else (x,):
+            kept.append(parts.kept(images))
+            labels.append(batch.get("label"))
     found = [label for label in labels if label is not None]
     return torch.cat(kept), torch.cat(found).to(device) if found else None

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from linearizer_core.artifact import ArtifactConfig, read_json
+from linearizer_core.bijections.tf32 import without_tf32
 from linearizer_core.config import RunConfig
 from linearizer_core.config_file import load_config
 from linearizer_core.data import Splits
@@ -35,8 +36,9 @@ def finish(config: RunConfig, task: Task, model: LinearizerModel, splits: Splits
 
 
 def measure(pretrained: Pretrained, splits: Splits, output: Path, facts: Mapping[str, Any]) -> Report:
-    """Evaluate a saved model, and write what was found: into its artifact, into ``report.json``, and on the terminal."""
-    report = pretrained.task.evaluate(pretrained.model, splits, output, operator=pretrained.operator)
+    """Evaluate a saved model in full float32, and write what was found: into its artifact, into ``report.json``, and on the terminal."""
+    with without_tf32(next(pretrained.model.parameters())):
+        report = pretrained.task.evaluate(pretrained.model, splits, output, operator=pretrained.operator)
     values = report_values(report, facts)
     measured = {name: value for name, value in values.items() if name not in ("run", "figures")}
     replace(pretrained, metrics=measured).save_pretrained(output / "model")

@@ -73,6 +73,7 @@ class _Progress:
     dataset: Dataset[Batch]
     parameters: dict[str, nn.Parameter]
     module: nn.Module
+    auxiliary: nn.Module | None
     optimizer: torch.optim.Optimizer
     prepared: Any
     average: WeightAverage | None
@@ -160,7 +161,11 @@ class _Fit:
             stage.begin(self.model, self.splits)
         parameters = select_parameters(stage, self.model)
         dataset = stage.dataset(self.model, self.splits)
-        module = StageStep(stage, self.model)
+        module = StageStep(stage, self.model).to(accelerator.device)
+        if module.auxiliary is not None:
+            if position > 0:
+                load_model(module.auxiliary, tensors["auxiliary"])
+            parameters |= {f"auxiliary.{name}": parameter for name, parameter in module.auxiliary.named_parameters()}
         if position == 0:
             self._rehearse(index, module, dataset, parameters)
         optimizer = make_optimizer(parameters.values(), stage.config.optimizer)
@@ -172,7 +177,7 @@ class _Fit:
             load_optimizer(optimizer, list(parameters), tensors["optimizer"])
             if average is not None:
                 average.load(tensors["ema"])
-        return _Progress(index, stage, dataset, parameters, wrapped, optimizer, prepared, average)
+        return _Progress(index, stage, dataset, parameters, wrapped, module.auxiliary, optimizer, prepared, average)
 
     def _rehearse(self, index: int, module: StageStep, dataset: Dataset[Batch], parameters: dict[str, nn.Parameter]) -> None:
         """One loss and its gradient on the first micro-batch, before the model is shared among processes and averaged.
@@ -353,6 +358,8 @@ class _Fit:
         tensors: dict[str, dict[str, Tensor]] = {"model": model_tensors(self.model)}
         if not ended:
             tensors["optimizer"] = optimizer_tensors(progress.optimizer, progress.names)
+            if progress.auxiliary is not None:
+                tensors["auxiliary"] = model_tensors(progress.auxiliary)
             if progress.average is not None:
                 tensors["ema"] = progress.average.tensors()
         self.checkpoints.save(state, tensors)

@@ -29,6 +29,7 @@ class StageStep(nn.Module):
         super().__init__()
         self.stage = stage
         self.model = model
+        self.auxiliary = stage.auxiliary(model)
         # In a tuple they are not registered a second time.
         self._penalized = tuple(trained_bijections(model)) if stage.config.lipschitz is not None else ()
         if stage.config.lipschitz is not None and not self._penalized:
@@ -70,7 +71,7 @@ def select_parameters(stage: Stage, model: LinearizerModel) -> dict[str, nn.Para
     if not chosen or len(chosen) != len(wanted):
         raise TrainingError(
             f"stage {stage.name!r} trains {len(wanted)} parameters, of which {len(chosen)} belong to the model; "
-            "Stage.parameters must return parameters of the model, at least one (a network that only a loss uses belongs into the model too)"
+            "Stage.parameters must return parameters of the model, at least one (a network that only a loss uses is Stage.auxiliary)"
         )
     for parameter in model.parameters():
         parameter.requires_grad_(id(parameter) in wanted)

@@ -449,6 +449,19 @@ def test_report_of_the_latent_prior(by_condition: tuple[str, Task, LinearizerMod
     assert ("label_agreement" in metrics) == (condition == "label")
 
 
+def test_report_on_pretrained_features_needs_no_labels(weights: Path, tmp_path: Path) -> None:
+    table = TensorTable(x=torch.rand(40, 3, 8, 8, generator=seeded()))
+    info = DataInfo(name="colours", shape=(3, 8, 8))
+    features = {"model": "resnet10t", "weights": str(weights), "size": 32}
+    task = Component(name="flow", latent_prior={"condition": "none"}, evaluation={"samples": 100, "features": features})
+    made, model = build_model(ModelConfig(task=task, backbone=Component(name="coupling", **BACKBONE), core=Component(name="gaussian", rank=12)), info)
+    metrics = made.evaluate(model.eval(), Splits(info, table, table, table), tmp_path).metrics
+    assert metrics["pretrained_features"] == "resnet10t-32"
+    assert metrics["pretrained_frechet_test_floor"] == pytest.approx(0, abs=1e-3)
+    assert metrics["pretrained_frechet_one_step"] > 0.1
+    assert "frechet_one_step" not in metrics
+
+
 @pytest.mark.parametrize("core", ["low_rank", "shared_subspace"])
 def test_report_of_the_published_recipe(core: str, splits: Splits, tmp_path: Path, cache: Path) -> None:
     task, model = trained(published(core), splits, tmp_path / "run")

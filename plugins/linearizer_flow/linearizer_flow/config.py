@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -30,15 +31,38 @@ class ReconstructionConfig(StageConfig):
     perceptual_weight: float = Field(0.0, ge=0, description="weight of the perceptual term, where one is configured")
 
 
+class AdversarialConfig(StageConfig):
+    """Optional last stage of the latent-prior recipe: g and h together learn to make samples that a critic takes for data, while they go on to reconstruct."""
+
+    steps: int = Field(4000, ge=1, description="optimiser steps")
+    batch_size: int = Field(128, ge=2, description="examples per step, over all processes")
+    optimizer: OptimizerConfig = OptimizerConfig(lr=2e-4, betas=(0.5, 0.99), weight_decay=1e-4)
+    warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
+    hold: float = Field(0.5, ge=0, le=1, description="fraction of the steps at full rate before the cosine")
+    clip_norm: float | None = Field(2.0, gt=0, description="largest gradient norm; none to switch clipping off")
+    ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the averaged weights; none to switch averaging off")
+    adversarial_weight: float = Field(1.0, gt=0, description="weight of the critic's verdict on samples, the mean over its feature maps")
+    penalty_weight: float = Field(0.2, ge=0, description="weight of the critic's squared gradient at real images; too little, and training runs away")
+    critic_width: int = Field(64, ge=1, description="hidden channels of the critic")
+    reconstruction_weight: float = Field(40.0, ge=0, description="weight of the mean squared pixel error (pixels in [0, 1])")
+    perceptual_weight: float = Field(0.25, ge=0, description="weight of the perceptual distance of reconstructions")
+    tail_weight: float = Field(3.0, ge=0, description="weight of the mean square of the dropped coordinates")
+    prior_weight: float = Field(1.0, ge=0, description="weight of the negative log-likelihood of the kept coordinates, for each of them")
+    latent_noise: float = Field(0.15, ge=0, description="standard deviation of the noise on the kept coordinates while decoding")
+    prior_noise: float = Field(0.1, ge=0, description="standard deviation of the noise on the whitened coordinates in the likelihood")
+
+
 class LatentPriorRecipe(_Options):
     """The recommended recipe: reconstruction through r kept coordinates, then a flow on them."""
 
     condition: PriorCondition = Field("label", description="what the prior is conditioned on: the label, k-means clusters of the latents, or nothing")
     clusters: int = Field(32, ge=2, description="number of clusters, where condition = cluster")
+    mirror: bool = Field(False, description="train on images and their mirror images, left to right")
     reconstruction: ReconstructionConfig = ReconstructionConfig()
     prior: PriorConfig = Field(
         PriorConfig(), description="the prior; eight dense couplings of width 256, with a scale for each category, where no backbone is named"
     )
+    adversarial: AdversarialConfig | None = Field(None, description="a last stage against a critic on the features of the perceptual term; none: no such stage")
     perceptual: PerceptualConfig | None = Field(None, description="perceptual term of the reconstruction; none for pixels alone")
 
 
@@ -66,11 +90,22 @@ class PublishedRecipe(_Options):
     perceptual: PerceptualConfig | None = Field(None, description="the perceptual distance; mean squared error in its place when none")
 
 
+class FeaturesConfig(_Options):
+    """A timm model whose pooled last features stand behind a Frechet distance."""
+
+    model: str = Field(description="name of a timm model, such as tf_efficientnet_lite0")
+    weights: Path | None = Field(None, description="local safetensors file with timm's key names; pretrained weights from the Hub when left out")
+    size: int = Field(224, ge=8, description="side to which images are scaled first")
+
+
 class EvaluationConfig(_Options):
     """What the report measures."""
 
     samples: int = Field(5000, ge=100, description="generated images for the Frechet distance")
     temperature: float = Field(1.0, gt=0, description="scale of the noise")
+    features: FeaturesConfig | None = Field(
+        None, description="Frechet distances on features of this pretrained model as well; none: on those of a classifier alone"
+    )
 
 
 class FlowConfig(_Options):

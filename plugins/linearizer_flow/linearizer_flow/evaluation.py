@@ -16,6 +16,7 @@ from linearizer_core.collapse import collapse_core
 from linearizer_core.condition import Condition
 from linearizer_core.data import Splits, stack
 from linearizer_core.features.classifier import ClassifierFeatures
+from linearizer_core.features.pretrained import PretrainedFeatures
 from linearizer_core.figures.images import is_image
 from linearizer_core.figures.panels import save_panels, save_strips
 from linearizer_core.linearizer import Linearizer
@@ -61,6 +62,12 @@ NOTES = {
     "frechet_one_step": "one-step samples against test images",
     "frechet_one_step_at_temperature_0.9": "the same with the noise scaled by 0.9",
     "frechet_loop": "samples of the Euler loop against test images",
+    "pretrained_features": "the pretrained model, and the side to which images are scaled, of Frechet distances whose names begin like this",
+    "pretrained_frechet_test_floor": "training images against test images",
+    "pretrained_frechet_noise": "uniform noise against test images",
+    "pretrained_frechet_one_step": "one-step samples against test images",
+    "pretrained_frechet_one_step_at_temperature_0.9": "the same with the noise scaled by 0.9",
+    "pretrained_frechet_loop": "samples of the Euler loop against test images",
     "label_agreement": "one-step samples that the classifier gives the label asked for",
     "train_seconds": "all stages, checkpoints and sample grids included",
 }
@@ -86,7 +93,7 @@ def evaluate(model: LinearizerModel, config: FlowConfig, splits: Splits, folder:
     back, inverted, metrics["inversion_psnr_db"] = _invert(model, operator, test)
     invertible = core_for(model, None).propagator(time_grid(steps), "euler").to(dtype)
     metrics["inversion_psnr_db_invertible"] = _invert(model, invertible, test)[2]
-    if splits.info.classes:
+    if splits.info.classes or config.evaluation.features:
         metrics |= _quality(model, operator, config, splits, test)
 
     _draw(model, operator, probe, test, back, inverted, steps, folder)
@@ -176,27 +183,31 @@ def _invert(model: LinearizerModel, operator: LinearOperator, test: dict[str, Te
 
 
 def _quality(model: LinearizerModel, operator: LinearOperator, config: FlowConfig, splits: Splits, test: dict[str, Tensor]) -> dict[str, Any]:
-    features = ClassifierFeatures(splits)
     count, shape = config.evaluation.samples, splits.info.shape
-    reference = features(test["x"].cpu())
-    train = features(stack(splits.train, count)["x"])
-    result: dict[str, Any] = {
-        "features": features.name,
-        "features_accuracy": features.accuracy,
-        "frechet_samples": count,
-        "frechet_reference": len(reference),
-        "frechet_test_floor": frechet_distance(train, reference),
-        "frechet_noise": frechet_distance(features(torch.rand(count, *shape, generator=torch.Generator().manual_seed(_SEED))), reference),
-    }
+    result: dict[str, Any] = {"frechet_samples": count, "frechet_reference": len(test["x"])}
+    extractors: dict[str, ClassifierFeatures | PretrainedFeatures] = {}
+    if splits.info.classes:
+        classifier = extractors[""] = ClassifierFeatures(splits)
+        result["features_accuracy"] = classifier.accuracy
+    if (chosen := config.evaluation.features) is not None:
+        extractors["pretrained_"] = PretrainedFeatures(chosen.model, chosen.weights, size=chosen.size, device=test["x"].device)
+    reference = {prefix: features(test["x"].cpu()) for prefix, features in extractors.items()}
+    result |= {f"{prefix}features": features.name for prefix, features in extractors.items()}
+
+    def compare(name: str, images: Tensor) -> None:
+        result.update({f"{prefix}frechet_{name}": frechet_distance(features(images), reference[prefix]) for prefix, features in extractors.items()})
+
+    compare("test_floor", stack(splits.train, count)["x"])
+    compare("noise", torch.rand(count, *shape, generator=torch.Generator().manual_seed(_SEED)))
     for name, one_step, temperature in (
-        ("frechet_one_step", operator, config.evaluation.temperature),
-        ("frechet_one_step_at_temperature_0.9", operator, 0.9),
-        ("frechet_loop", None, config.evaluation.temperature),
+        ("one_step", operator, config.evaluation.temperature),
+        ("one_step_at_temperature_0.9", operator, 0.9),
+        ("loop", None, config.evaluation.temperature),
     ):
         images, labels = _evenly_labelled(model, one_step, count, temperature, config)
-        result[name] = frechet_distance(features(images), reference)
-        if labels is not None:
-            result.setdefault("label_agreement", float((features.predict(images) == labels).float().mean()))
+        compare(name, images)
+        if labels is not None and splits.info.classes:
+            result.setdefault("label_agreement", float((classifier.predict(images) == labels).float().mean()))
     return result
 
 

@@ -17,6 +17,7 @@ from linearizer_core.latent_prior import Categories, PriorParts
 from linearizer_core.model import LinearizerModel
 from linearizer_core.task import Stage
 from linearizer_flow.config import ReconstructionConfig
+from linearizer_flow.mirror import mirrored
 
 
 class LatentPriorBijection(Bijection):
@@ -72,9 +73,14 @@ class LatentPriorBijection(Bijection):
         x, body = self.body.inverse_and_logdet(z)
         return x, body + tail
 
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The kept coordinates u of g(x), before whitening, ``(B, rank)``, and the rest."""
+        z = cast(Tensor, self.body(x))
+        return z[:, : self.rank], z[:, self.rank :]
+
     def kept(self, x: Tensor) -> Tensor:
         """The kept coordinates u of g(x), before whitening, ``(B, rank)``."""
-        return cast(Tensor, self.body(x))[:, : self.rank]
+        return self.split(x)[0]
 
     def infer_condition(self, x: Tensor, label: Tensor | None) -> Condition | None:
         """The category of given data: its label, or the nearest cluster.
@@ -101,16 +107,17 @@ class ReconstructionStage(Stage):
 
     config: ReconstructionConfig
 
-    def __init__(self, config: ReconstructionConfig, perceptual: PerceptualDistance | None) -> None:
+    def __init__(self, config: ReconstructionConfig, perceptual: PerceptualDistance | None, *, mirror: bool = False) -> None:
         super().__init__("reconstruction", config)
         self.perceptual = perceptual
+        self.mirror = mirror
 
     def parameters(self, model: LinearizerModel) -> Iterable[nn.Parameter]:
-        return _bijection(model).body.parameters()
+        return latent_prior_of(model).body.parameters()
 
     def loss(self, model: LinearizerModel, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        bijection, config, x = _bijection(model), self.config, batch["x"]
-        kept, tail = bijection.body(x).split([bijection.rank, bijection.dim - bijection.rank], 1)
+        bijection, config, x = latent_prior_of(model), self.config, mirrored(batch["x"], generator) if self.mirror else batch["x"]
+        kept, tail = bijection.split(x)
         noise = torch.randn(kept.shape, generator=generator, device=kept.device, dtype=kept.dtype)
         decoded = bijection.body.inverse(torch.cat([kept + config.latent_noise * noise, torch.zeros_like(tail)], 1))
         centred = kept - kept.mean(0)
@@ -127,9 +134,10 @@ class ReconstructionStage(Stage):
 
 def prior_parts(model: LinearizerModel) -> PriorParts:
     """What fitting the prior of a model needs."""
-    return _bijection(model).parts
+    return latent_prior_of(model).parts
 
 
-def _bijection(model: LinearizerModel) -> LatentPriorBijection:
+def latent_prior_of(model: LinearizerModel) -> LatentPriorBijection:
+    """The bijection on the side of the data, which this recipe builds."""
     assert isinstance(model.gy, LatentPriorBijection)
     return model.gy

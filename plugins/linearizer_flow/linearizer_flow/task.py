@@ -21,6 +21,7 @@ from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
 from linearizer_core.task import BuildContext, Report, Stage, Task
 from linearizer_core.validation import validate
+from linearizer_flow.adversarial import AdversarialStage
 from linearizer_flow.config import FlowConfig, SampleOptions
 from linearizer_flow.latent_prior import LatentPriorBijection, ReconstructionStage, prior_parts
 from linearizer_flow.published import PublishedStage
@@ -82,8 +83,16 @@ class FlowTask(Task):
     def stages(self) -> Sequence[Stage]:
         if self.config.recipe == "published":
             return (PublishedStage(self.config.published.training, _perceptual(self.config.published.perceptual)),)
-        recipe = self.config.latent_prior
-        return ReconstructionStage(recipe.reconstruction, _perceptual(recipe.perceptual)), PriorStage(recipe.prior, prior_parts)
+        recipe, perceptual = self.config.latent_prior, _perceptual(self.config.latent_prior.perceptual)
+        stages: list[Stage] = [
+            ReconstructionStage(recipe.reconstruction, perceptual, mirror=recipe.mirror),
+            PriorStage(recipe.prior, prior_parts, mirror=recipe.mirror),
+        ]
+        if recipe.adversarial is None:
+            return stages
+        if perceptual is None:
+            raise ConfigError("task.latent_prior.adversarial needs features for its critic; set task.latent_prior.perceptual.model")
+        return [*stages, AdversarialStage(recipe.adversarial, perceptual, mirror=recipe.mirror)]
 
     def collapse(self) -> CollapseConfig:
         return self.config.sampling
