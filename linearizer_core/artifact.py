@@ -65,6 +65,7 @@ class ArtifactConfig(BaseModel):
     collapse: CollapseConfig | None = None
     seed: int = 0
     commit: str | None = None
+    weights: Literal["float32", "float16"] = "float32"
     plugins: tuple[PluginOrigin, ...] = ()
     sha256: dict[Literal["model.safetensors", "operator.safetensors"], str] = {}
 
@@ -182,16 +183,31 @@ def check_picture(name: str, content: bytes) -> None:
         raise ArtifactError(f"picture {name!r} of {len(content)} bytes, expected a PNG file, its name of letters, digits, - and _; remove or rename it")
 
 
-def save_weights(model: LinearizerModel, path: Path) -> None:
-    """All parameters and buffers as safetensors; what is shared is written once."""
+def round_weights(model: LinearizerModel) -> None:
+    """Round all float32 parameters and buffers to numbers that float16 holds too, in place: stored in half the size they keep their bits.
+
+    Raises:
+        ArtifactError: for a number beyond the range of float16.
+    """
+    for name, tensor in model.state_dict().items():
+        if tensor.dtype == torch.float32:
+            rounded = tensor.half().float()
+            if not bool((rounded.isfinite() == tensor.isfinite()).all()):
+                raise ArtifactError(f"{name} reaches {float(tensor.abs().max()):.3g}, float16 holds numbers up to 65504; save float32 weights")
+            tensor.copy_(rounded)
+
+
+def save_weights(model: LinearizerModel, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """All parameters and buffers as safetensors, float32 ones in ``dtype``; what is shared is written once."""
     # safetensors.torch.save_model fails on a shared module with a tensor that is not contiguous, such as the matrix of a QR decomposition.
     state = model.state_dict()
     once = sorted({min(group) for group in _tied_names(state).values()})
-    save_file({name: state[name].cpu().clone(memory_format=torch.contiguous_format) for name in once}, path, metadata={"format": "pt"})
+    tensors = {name: state[name].cpu().clone(memory_format=torch.contiguous_format) for name in once}
+    save_file({name: tensor.to(_stored(tensor.dtype, dtype)) for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
 
 
-def load_weights(model: LinearizerModel, path: Path) -> None:
-    """Strict: `ArtifactError` unless the file holds exactly the tensors of the model, in shape and dtype."""
+def load_weights(model: LinearizerModel, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Strict: `ArtifactError` unless the file holds exactly the tensors of the model, in shape and dtype, float32 ones in ``dtype``."""
     if not path.exists():
         raise ArtifactError(f"{path} is missing; the artifact is incomplete, fetch or save it again")
     try:
@@ -205,12 +221,17 @@ def load_weights(model: LinearizerModel, path: Path) -> None:
     if missing or extra:
         raise ArtifactError(f"{path} does not fit its config.json: missing {missing[:3]}, unexpected {extra[:3]}; one of the two files was replaced")
     for name, tensor in stored.items():
-        if tensor.shape != wanted[name].shape or tensor.dtype != wanted[name].dtype:
+        expected = _stored(wanted[name].dtype, dtype)
+        if tensor.shape != wanted[name].shape or tensor.dtype != expected:
             raise ArtifactError(
-                f"{path}: {name} is {tensor.dtype} of shape {tuple(tensor.shape)}, the model of config.json needs {wanted[name].dtype} "
+                f"{path}: {name} is {tensor.dtype} of shape {tuple(tensor.shape)}, the model of config.json needs {expected} "
                 f"of shape {tuple(wanted[name].shape)}; one of the two files was replaced"
             )
     model.load_state_dict(stored, strict=False)
+
+
+def _stored(dtype: torch.dtype, weights: torch.dtype) -> torch.dtype:
+    return weights if dtype == torch.float32 else dtype
 
 
 def _tied_names(state: Mapping[str, Tensor]) -> dict[str, set[str]]:

@@ -5,6 +5,7 @@ The folder is described in `linearizer_core.artifact`.
 
 from __future__ import annotations
 
+import copy
 import shutil
 import tempfile
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ from linearizer_core.artifact import (
     read_pictures,
     read_report,
     require_replaceable,
+    round_weights,
     save_weights,
     swap,
 )
@@ -37,16 +39,18 @@ from linearizer_core.condition import Condition
 from linearizer_core.config import CollapseConfig, Component, ModelConfig
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.data import DataInfo
-from linearizer_core.errors import ArtifactError, LinearizerError, PluginError
+from linearizer_core.errors import ArtifactError, LinearizerError, NoSamplesError, PluginError
 from linearizer_core.factory import create_backbone, create_core, create_task
 from linearizer_core.figures.singular_values import plot_singular_values
 from linearizer_core.files import write_json, write_text
 from linearizer_core.linearizer import Linearizer
+from linearizer_core.metrics import relative_error
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator, load_operator, save_operator
 from linearizer_core.task import BuildContext, Task
 
 _SINGULAR_VALUES = "singular_values.png"
+_COMPARED = 64
 
 LOCAL_PREFIX = "local-dir:"
 HUB_PREFIX = "hf-hub:"
@@ -144,6 +148,24 @@ class Pretrained:
             return replace(made, pictures={**self.pictures, **plot})
         return replace(made, metrics={}, pictures=plot)
 
+    def compact(self) -> Pretrained:
+        """The same with weights rounded to float16, so that `save_pretrained` writes files of half the size; computations stay in float32.
+
+        Metrics are kept, as those of the model before rounding. Where the task draws samples, what rounding changed of 64 of them is put beside:
+        ``float16_weights_rel_err``.
+
+        Raises:
+            ArtifactError: for weights beyond the range of float16.
+        """
+        made = replace(self, model=copy.deepcopy(self.model), config=self.config.model_copy(update={"weights": "float16"}))
+        with torch.no_grad():
+            round_weights(made.model)
+        try:
+            error = relative_error(made.sample(_COMPARED, seed=0), self.sample(_COMPARED, seed=0))
+        except NoSamplesError:
+            return made
+        return replace(made, metrics={**self.metrics, "float16_weights_rel_err": error})
+
     def save_pretrained(self, folder: Path | str) -> Path:
         """Write the folder described above, all of it or nothing: an existing artifact is replaced once the new one is complete.
 
@@ -159,7 +181,7 @@ class Pretrained:
         folder.parent.mkdir(parents=True, exist_ok=True)
         staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         try:
-            save_weights(self.model, staging / "model.safetensors")
+            save_weights(self.model, staging / "model.safetensors", getattr(torch, self.config.weights))
             if self.operator is not None:
                 save_operator(staging / "operator.safetensors", self.operator)
             config = self.config.model_copy(update={"plugins": _origins(self.config.model), "sha256": digests(staging)})
@@ -194,7 +216,7 @@ class Pretrained:
         # An edited number may also be one that torch cannot allocate, or a seed it cannot take.
         except (LinearizerError, RuntimeError, ValueError) as error:
             raise ArtifactError(f"{folder}/config.json describes a model that cannot be built: {error}; restore the file") from error
-        load_weights(model, folder / "model.safetensors")
+        load_weights(model, folder / "model.safetensors", getattr(torch, config.weights))
         stored = folder / "operator.safetensors"
         operator = load_operator(stored).to(device=device) if stored.exists() else None
         if operator is not None and operator.shape != model.core.shape:

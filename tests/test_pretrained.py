@@ -585,3 +585,39 @@ def test_the_code_of_the_card_runs(folder: Path) -> None:
     exec(code.replace("PATH", str(folder)), names)
     assert names["images"].shape == (16, 1, 4, 4)
     assert names["f"].operator.shape == (16, 16)
+
+
+# --- weights in float16 ------------------------------------------------------------------------------
+
+
+def test_compact_weights_come_back_bit_for_bit_from_half_the_bytes(tmp_path: Path) -> None:
+    original = tiny(metrics={"psnr": 31.5})
+    compact = original.compact()
+    assert not same_bits(compact.model, original.model)
+    assert 0 < compact.metrics["float16_weights_rel_err"] < 1e-2
+    assert compact.metrics["psnr"] == 31.5
+    wide, narrow = original.save_pretrained(tmp_path / "wide"), compact.save_pretrained(tmp_path / "narrow")
+    stored = {folder: load_file(folder / "model.safetensors") for folder in (wide, narrow)}
+    half = sum(tensor.numel() * 2 for tensor in stored[wide].values() if tensor.dtype == torch.float32)
+    sizes = [sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()) for tensors in stored.values()]
+    assert sizes[0] - sizes[1] == half > 0
+    assert {tensor.dtype for tensor in stored[narrow].values()} == {torch.float16, torch.float64, torch.bool}
+    restored = Pretrained.from_pretrained(narrow)
+    assert same_bits(restored.model, compact.model)
+    assert torch.equal(restored.sample(4, seed=1), compact.sample(4, seed=1))
+    assert same_bits(restored.compact().model, compact.model)
+
+
+def test_weights_in_another_precision_than_announced_are_refused(tmp_path: Path) -> None:
+    folder = tiny().compact().save_pretrained(tmp_path / "artifact")
+    edit(folder / "config.json", lambda values: values.update(weights="float32"))
+    with pytest.raises(ArtifactError, match=r"is torch.float16 of shape .*, the model of config.json needs torch.float32"):
+        Pretrained.from_pretrained(folder)
+
+
+def test_weights_beyond_the_range_of_float16_are_refused() -> None:
+    original = tiny()
+    with torch.no_grad():
+        next(iter(original.model.parameters())).mul_(1e7)
+    with pytest.raises(ArtifactError, match="float16 holds numbers up to 65504; save float32 weights"):
+        original.compact()
