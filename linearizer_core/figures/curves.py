@@ -1,4 +1,4 @@
-"""Curves with labelled axes, as PNG files."""
+"""Curves and bars with labelled axes, as PNG files."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from linearizer_core.figures.panels import INK, MUTED, finish
+from linearizer_core.figures.panels import INK, LINE, MUTED, finish
 
 
 def save_curves(
@@ -48,4 +48,21 @@ def save_curves(
     axis.grid(alpha=0.3)
     if len(curves) + len(levels or {}) > 1:
         axis.legend(frameon=False, fontsize=8, labelcolor=INK)
+    finish(figure, path, title)
+
+
+def save_bars(path: Path, title: str, bars: Mapping[str, float], *, x: str) -> None:
+    """Horizontal bars by name on a logarithmic axis, the first on top, into one PNG in one atomic step; a bar of 0 has no length, and says so."""
+    figure = Figure(figsize=(6.4, 0.9 + 0.28 * len(bars)), layout="constrained")
+    axis = figure.subplots()
+    positive = [value for value in bars.values() if value > 0]
+    left = min(positive, default=1.0) / 10
+    axis.barh(list(bars), [max(value, left) - left for value in bars.values()], left=left, color=LINE)
+    for row, value in enumerate(bars.values()):
+        axis.annotate(f"{value:.1e}" if value else "0", (max(value, left), row), (4, 0), textcoords="offset points", va="center", fontsize=8, color=MUTED)
+    axis.set_xscale("log")
+    axis.set_xlim(left, max(positive, default=1.0) * 20)
+    axis.invert_yaxis()
+    axis.set_xlabel(x, color=MUTED)
+    axis.grid(alpha=0.3, axis="x")
     finish(figure, path, title)

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.utils import make_grid
 
-INK, MUTED = "#1f2430", "#6b7280"
-"""Colours of titles and of labels."""
+INK, MUTED, LINE = "#1f2430", "#6b7280", "#3b5bdb"
+"""Colours of titles, of labels and of data."""
 _GAP = 0.3
 
 

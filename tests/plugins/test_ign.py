@@ -288,7 +288,7 @@ def test_the_report(trained: tuple[Task, IdempotentModel, Path], splits: Splits,
     assert len(set(generated)) == 6
     assert found["frechet_test_floor"] < min(generated)
     assert found["accuracy_clean"] > 0.9
-    assert set(report.figures) == {"rank.png", "projections.png", "generated.png"}
+    assert set(report.figures) == {"rank.png", "idempotency.png", "projections.png", "generated.png"}
     section = task.card(found)
     assert f"| data | {found['idempotency_data']:.1e} |" in section
     assert "idempotency" not in task.card({})

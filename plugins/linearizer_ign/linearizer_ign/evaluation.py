@@ -14,7 +14,7 @@ from linearizer_core.bijections import constant_weights
 from linearizer_core.data import Splits, stack
 from linearizer_core.errors import LatticeError
 from linearizer_core.features.classifier import ClassifierFeatures
-from linearizer_core.figures.curves import save_curves
+from linearizer_core.figures.curves import save_bars, save_curves
 from linearizer_core.figures.images import is_image
 from linearizer_core.figures.panels import save_panels, save_strips
 from linearizer_core.invertibility import far_off_inputs
@@ -199,7 +199,10 @@ def _generated(model: IdempotentModel, count: int, temperature: float) -> Tensor
 def _draw_curves(by_rank: dict[int, float], metrics: dict[str, Any], folder: Path) -> list[str]:
     ranks, values = list(by_rank), list(by_rank.values())
     save_curves(folder / "rank.png", "Reconstruction against rank", {"f": (ranks, values)}, x="rank of the projector", y="PSNR, dB", log_x=True)
-    figures = ["rank.png"]
+    errors = {name.removeprefix("idempotency_").replace("_", " "): value for name, value in metrics.items() if name.startswith("idempotency_")}
+    measured = {name: value for name, value in errors.items() if value is not None}
+    save_bars(folder / "idempotency.png", "What changes when f is applied twice", measured, x="largest |f(f(x)) - f(x)|")
+    figures = ["rank.png", "idempotency.png"]
     course = _course(folder / "metrics.jsonl")
     if course:
         steps, kept = zip(*course, strict=True)
