@@ -87,7 +87,7 @@ class Convolution(LinearOperator):
         return torus.spectrum(self.kernel, self.grid)
 
     def _apply(self, z: Tensor) -> Tensor:
-        images = z.reshape(math.prod(z.shape[:-1]), len(self.kernel), -1, *self.grid)
+        images = z.reshape(math.prod(z.shape[:-1]), *self.kernel.shape[:2], *self.grid)
         height, width = self.kernel.shape[-2:]
         if height * width <= _DIRECT and height % 2 and width % 2:
             rows, columns = height // 2, width // 2
