@@ -159,7 +159,7 @@ class Convolution(LinearOperator):
         (first_left, first, first_right), (second_left, second, second_right) = parts
         values = torch.cat([first, second, second], dim=1).flatten()
         order = values.argsort(descending=True)
-        left, right = (torch.block_diag(*torch.cat(pair, dim=2))[:, order] for pair in ((first_left, second_left), (first_right, second_right)))
+        left, right = (torus.block_diagonal(torch.cat(pair, dim=2))[:, order] for pair in ((first_left, second_left), (first_right, second_right)))
         return SVD(left, values[order], right)
 
     @property
@@ -174,4 +174,4 @@ class Convolution(LinearOperator):
         return torus.spectrum(self.kernel.double(), self.grid).flatten(1, 2)
 
     def _with_transfer(self, matrices: Tensor) -> Convolution:
-        return Convolution(torus.kernel_of(matrices.unflatten(1, (self.grid[0], -1)), self.grid), self.grid).to(self.dtype)
+        return Convolution(torus.kernel_of(matrices.reshape(len(matrices), self.grid[0], -1, *matrices.shape[2:]), self.grid), self.grid).to(self.dtype)

@@ -87,7 +87,7 @@ def real_power(matrix: Tensor, exponent: float, precision: float) -> Tensor:
     offending = (eigenvalues.real <= threshold) & (eigenvalues.imag.abs() <= threshold)
     if bool(offending.any()):
         raise UndefinedPowerError(_undefined(exponent, f"the spectrum touches the closed negative axis at {eigenvalues[offending][0].real.item():.3g}"))
-    power, rebuilt = (_with_eigenvalues(vectors, values) for values in (eigenvalues.pow(exponent), eigenvalues))
+    power, rebuilt = (_with_eigenvalues(vectors, values).real for values in (eigenvalues.pow(exponent), eigenvalues))
     if not (rebuilt - matrix).norm().item() <= RECONSTRUCTION_TOLERANCE * matrix.norm().item():
         raise UndefinedPowerError(_undefined(exponent, "the operator has no well-conditioned basis of eigenvectors"))
     return power
@@ -112,7 +112,7 @@ def principal_powers(matrices: Tensor, exponent: float, precision: float) -> Ten
     offending = (eigenvalues.real <= threshold) & (eigenvalues.imag.abs() <= threshold)
     if bool(offending.any()):
         raise UndefinedPowerError(_undefined(exponent, f"the spectrum touches the closed negative axis at {eigenvalues[offending][0].real.item():.3g}"))
-    power, rebuilt = ((torch.linalg.solve_ex(vectors.mT, (vectors * values[..., None, :]).mT)[0]).mT for values in (eigenvalues.pow(exponent), eigenvalues))
+    power, rebuilt = (_with_eigenvalues(vectors, values) for values in (eigenvalues.pow(exponent), eigenvalues))
     if not (rebuilt - matrices).norm().item() <= RECONSTRUCTION_TOLERANCE * size:
         raise UndefinedPowerError(_undefined(exponent, "the operator has no well-conditioned basis of eigenvectors"))
     return power
@@ -140,8 +140,8 @@ def reciprocal_above(values: Tensor, cutoff: float) -> Tensor:
 
 def _with_eigenvalues(vectors: Tensor, values: Tensor) -> Tensor:
     solution: Tensor
-    solution, _ = torch.linalg.solve_ex(vectors.mT, (vectors * values).mT)
-    return solution.mT.real
+    solution, _ = torch.linalg.solve_ex(vectors.mT, (vectors * values[..., None, :]).mT)
+    return solution.mT
 
 
 def _taylor(x: Tensor, blocks: int, size: int) -> Tensor:

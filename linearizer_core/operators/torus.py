@@ -43,7 +43,7 @@ def kernel_of(transfer: Tensor, grid: Grid) -> Tensor:
 
 
 def multiplicities(grid: Grid, device: torch.device) -> Tensor:
-    """How often each frequency of a half spectrum occurs in the whole one, ``(H (W // 2 + 1),)``: those of the first column once, of the last too if W is even."""
+    """How often each frequency of a half spectrum occurs in the whole one, ``(H (W // 2 + 1),)``: once in the first column, and in the last if W is even."""
     times = torch.full((grid[0], grid[1] // 2 + 1), 2, device=device)
     times[:, [0] if grid[1] % 2 else [0, -1]] = 1
     return times.flatten()
@@ -128,3 +128,9 @@ def fits(length: int, side: int) -> bool:
 def _margins(length: int, side: int) -> tuple[int, int]:
     before = side // 2 - length // 2
     return before, side - length - before
+
+
+def block_diagonal(blocks: Tensor) -> Tensor:
+    """The matrix ``(G m, G n)`` with the blocks ``(G, m, n)`` on its diagonal."""
+    one = torch.eye(len(blocks), dtype=blocks.dtype, device=blocks.device)
+    return torch.einsum("gmn,gh->gmhn", blocks, one).flatten(2).flatten(0, 1)

@@ -21,7 +21,9 @@ class ConvolutionConfig(BaseModel):
 
     kernel: int = Field(3, ge=1, le=31, description="side of the kernel in places of the latent; odd")
     depthwise: bool = Field(False, description="each channel by itself, in place of all with all")
-    rank: int | None = Field(None, ge=1, description="channels between the two factors of the kernel, which then differs from the identity by low rank; all: none")
+    rank: int | None = Field(
+        None, ge=1, description="channels between the two factors of the kernel, which then differs from the identity by low rank; all: none"
+    )
     channels: int | None = Field(None, ge=1, description="channels of the latent; the fewest that leave a square grid when none")
 
     @field_validator("kernel")

@@ -59,15 +59,16 @@ def _side_by_side(root: Path) -> dict[Path, dict[str, Path]]:
     """Content pictures with their versions by style; a name that begins with that of another picture and a dash is a version of it."""
     pictures = pictures_in(root)
     contents = [path for path in pictures if not any(path.stem.startswith(f"{other.stem}-") for other in pictures)]
-    return {content: {path.stem.removeprefix(f"{content.stem}-"): path for path in pictures if path.stem.startswith(f"{content.stem}-")} for content in contents}
+    return {
+        content: {path.stem.removeprefix(f"{content.stem}-"): path for path in pictures if path.stem.startswith(f"{content.stem}-")} for content in contents
+    }
 
 
 def _in_folders(root: Path) -> dict[Path, dict[str, Path]]:
     folders = sorted(path for path in root.iterdir() if path.is_dir() and path.name != _CONTENT)
     versions = {folder.name: {path.stem: path for path in pictures_in(folder)} for folder in folders}
     return {
-        content: {style: pictures[content.stem] for style, pictures in versions.items() if content.stem in pictures}
-        for content in pictures_in(root / _CONTENT)
+        content: {style: pictures[content.stem] for style, pictures in versions.items() if content.stem in pictures} for content in pictures_in(root / _CONTENT)
     }
 
 

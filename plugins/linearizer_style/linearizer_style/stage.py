@@ -7,9 +7,10 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.data import Dataset, Subset
 
 from linearizer_core.condition import Condition
-from linearizer_core.data import Batch
+from linearizer_core.data import Batch, stack
 from linearizer_core.features.perceptual import PerceptualDistance
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
@@ -32,6 +33,17 @@ def stylise(model: LinearizerModel, x: Tensor, weights: Tensor) -> Tensor:
     return model.gy.inverse(mixed.reshape(len(x), *model.gy.out_shape))
 
 
+def one_style_each(label: Tensor, model: LinearizerModel) -> Tensor:
+    """Weights 1 and 0 ``(B, K)``: for each example its own style. So no step waits for a device to tell how many examples each style has."""
+    return functional.one_hot(label.long(), model.conditions[LABEL]).to(next(model.parameters()).dtype)
+
+
+def spread(dataset: Dataset[Batch], count: int) -> Batch:
+    """Up to ``count`` examples, evenly spread over the data set."""
+    length = len(dataset)  # type: ignore[arg-type]
+    return stack(Subset(dataset, sorted({number * length // count for number in range(count)})))
+
+
 class StyleStage(Stage):
     r"""Stylised crops are predicted: :math:`w_p\, |f_s(x) - y|^2 + w_d\, d(f_s(x), y)` over pixels and, where one is configured, a perceptual distance d."""
 
@@ -45,9 +57,7 @@ class StyleStage(Stage):
         return model.parameters()
 
     def loss(self, model: LinearizerModel, batch: Batch, generator: torch.Generator) -> dict[str, Tensor]:
-        # One style each, as weights 1 and 0: so no step waits for the device to tell how many examples each style has.
-        weights = functional.one_hot(batch[LABEL].long(), model.conditions[LABEL]).to(batch["x"].dtype)
-        found = stylise(model, batch["x"], weights)
+        found = stylise(model, batch["x"], one_style_each(batch[LABEL], model))
         distance = functional.mse_loss if self.config.pixel_loss == "mse" else functional.l1_loss
         terms = {"pixels": self.config.pixel_weight * distance(found, batch["y"])}
         if self.perceptual is not None:
