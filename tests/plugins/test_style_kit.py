@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
-import torch
 
 from linearizer_core.config import Component
-from linearizer_core.testing import Check, CoreSubject, Subject, TaskSubject, parametrize_with_checks
+from linearizer_core.testing import Check, Subject, TaskSubject, parametrize_with_checks
 
 BACKBONE = Component(name="coupling", levels=[{"couplings": 2, "width": 8}], dense={"couplings": 0}, final_mixing=False)
 CORES = {

@@ -43,6 +43,32 @@ class StylePairsConfig(CropOptions):
     styles: tuple[str, ...] | None = Field(None, min_length=1, description="which styles, in this order; all of them in alphabetical order when none")
 
 
+class GatysConfig(_Options):
+    """How pixels are optimised against a style picture."""
+
+    model: str = Field("vgg19", description="name of a timm model that supports features_only")
+    weights: Path | None = Field(None, description="local safetensors file with timm's key names; pretrained weights from the Hub when left out")
+    layers: int = Field(4, ge=1, description="leading feature maps whose Gram matrices are compared; the last one tells the content")
+    steps: int = Field(200, ge=1, description="steps of the optimiser")
+    lr: float = Field(0.02, gt=0, description="its learning rate, pixels in [0, 1]")
+    content_weight: float = Field(0.1, ge=0, description="weight of the content beside the style")
+    variation_weight: float = Field(0.1, ge=0, description="weight of differences between neighbouring pixels")
+
+
+class StyleTeacherConfig(CropOptions):
+    """Options of the data set ``style_teacher``.
+
+    Example:
+        >>> StyleTeacherConfig(root="photos", pictures={"wave": "wave.jpg"}).gatys.layers
+        4
+    """
+
+    root: Path = Field(description="folder with the content pictures")
+    networks: dict[str, Path] = Field({}, description="for each style the safetensors file of a pretrained feed-forward network")
+    pictures: dict[str, Path] = Field({}, description="for each style a picture that shows it: pixels are optimised against it, which takes minutes")
+    gatys: GatysConfig = Field(GatysConfig(), description="how pixels are optimised against those pictures")
+
+
 # --- task --------------------------------------------------------------------------------------------
 
 

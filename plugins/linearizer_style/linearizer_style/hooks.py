@@ -30,6 +30,13 @@ def linearizer_datasets() -> list[DatasetSpec]:
             config="linearizer_style.config:StylePairsConfig",
             summary="pictures and their stylised versions from a folder, as pairs of crops",
         ),
+        DatasetSpec(
+            "style_teacher",
+            target="linearizer_style.teacher_data:StyleTeacher",
+            config="linearizer_style.config:StyleTeacherConfig",
+            summary="content pictures, stylised by pretrained networks or by optimisation when they are loaded, as pairs of crops",
+            reference="Johnson, Alahi and Fei-Fei, arXiv 1603.08155; Gatys, Ecker and Bethge, arXiv 1508.06576",
+        ),
     ]
 
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from linearizer_core.data import DataSource, Splits
 from linearizer_core.errors import DataError
 from linearizer_style.config import StylePairsConfig
 from linearizer_style.crops import Pair, crop_splits
-from linearizer_style.pictures import pictures_in, read_picture
+from linearizer_style.pictures import eight_bits, pictures_in, read_picture
 
 _CONTENT = "content"
 
@@ -44,8 +43,8 @@ class StylePairs(DataSource):
     def _pair(self, content: Path, versions: dict[str, Path], styles: list[str]) -> Pair:
         if missing := [style for style in styles if style not in versions]:
             raise DataError(f"{content} has no version in the style {missing[0]!r}, only {sorted(versions)}; add it, or choose with data.styles")
-        picture = _eight_bits(read_picture(content, self.config.side))
-        stylised = [_eight_bits(read_picture(versions[style], self.config.side)) for style in styles]
+        picture = eight_bits(read_picture(content, self.config.side))
+        stylised = [eight_bits(read_picture(versions[style], self.config.side)) for style in styles]
         for style, each in zip(styles, stylised, strict=True):
             if each.shape != picture.shape:
                 raise DataError(
@@ -70,7 +69,3 @@ def _in_folders(root: Path) -> dict[Path, dict[str, Path]]:
     return {
         content: {style: pictures[content.stem] for style, pictures in versions.items() if content.stem in pictures} for content in pictures_in(root / _CONTENT)
     }
-
-
-def _eight_bits(picture: Tensor) -> Tensor:
-    return (picture * 255).round().byte()

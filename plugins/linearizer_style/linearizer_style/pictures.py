@@ -52,6 +52,11 @@ def pictures_in(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in EXTENSIONS and path.is_file())
 
 
+def eight_bits(picture: Tensor) -> Tensor:
+    """A picture in [0, 1] as uint8, rounded as a file would hold it."""
+    return (picture * 255).round().byte()
+
+
 def write_picture(picture: Tensor, path: Path) -> None:
     """Write ``(3, H, W)``, clipped to [0, 1], in the format of the ending of ``path``.
 
@@ -60,7 +65,7 @@ def write_picture(picture: Tensor, path: Path) -> None:
     """
     from PIL import Image
 
-    array = (picture.detach().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    array = eight_bits(picture.detach().cpu().clamp(0, 1)).permute(1, 2, 0).numpy()
     try:
         Image.fromarray(array).save(path)
     except (OSError, ValueError) as error:
