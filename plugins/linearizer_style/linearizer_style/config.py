@@ -20,7 +20,7 @@ class _Options(BaseModel):
 class CropOptions(_Options):
     """How pairs of pictures become training, validation and test crops."""
 
-    crop: int = Field(64, ge=4, description="side of the square crops in pixels")
+    crop: int = Field(64, ge=8, description="side of the square crops in pixels")
     side: int | None = Field(None, ge=4, description="pictures are scaled first, so that the shorter side has so many pixels; as they are when none")
     crops: int = Field(2000, ge=1, description="training crops of each style, at random places")
     hold_out: Literal["region", "pictures"] = Field(
@@ -51,8 +51,8 @@ class GatysConfig(_Options):
     layers: int = Field(4, ge=1, description="leading feature maps whose Gram matrices are compared; the last one tells the content")
     steps: int = Field(200, ge=1, description="steps of the optimiser")
     lr: float = Field(0.02, gt=0, description="its learning rate, pixels in [0, 1]")
-    content_weight: float = Field(0.1, ge=0, description="weight of the content beside the style")
-    variation_weight: float = Field(0.1, ge=0, description="weight of differences between neighbouring pixels")
+    content_weight: float = Field(0.05, ge=0, description="weight of the content beside the style")
+    variation_weight: float = Field(0.5, ge=0, description="weight of differences between neighbouring pixels")
 
 
 class StyleTeacherConfig(CropOptions):

@@ -81,18 +81,16 @@ def evaluate(model: LinearizerModel, splits: Splits, folder: Path) -> Report:
 
 
 def _agreement(test: Batch, ours: Tensor, colours: Tensor, names: tuple[str, ...]) -> dict[str, Any]:
-    similar = min(test["x"].shape[2:]) >= 11  # the window of the structural similarity
     per_style: dict[str, dict[str, float]] = {}
     for number, style in enumerate(names):
         rows = test[LABEL] == number
-        found = per_style[style] = {}
+        found: dict[str, float] = {}
         for prefix, images in (("", ours), ("colour_", colours), ("content_", test["x"])):
-            found[f"{prefix}psnr_db"] = psnr(images[rows], test["y"][rows])
-            if similar:
-                found[f"{prefix}ssim"] = ssim(images[rows], test["y"][rows])
+            found |= {f"{prefix}psnr_db": psnr(images[rows], test["y"][rows]), f"{prefix}ssim": ssim(images[rows], test["y"][rows])}
+        per_style[style] = found
     means = {name: sum(found[name] for found in per_style.values()) / len(names) for name in per_style[names[0]]}
     better = sum(found["psnr_db"] > found["colour_psnr_db"] for found in per_style.values())
-    listed = {f"{name}_{style}": found[name] for style, found in per_style.items() for name in ("psnr_db", "ssim", "colour_psnr_db") if name in found}
+    listed = {f"{name}_{style}": found[name] for style, found in per_style.items() for name in ("psnr_db", "ssim", "colour_psnr_db")}
     return {**means, "styles_better_than_colour": better, **listed}
 
 

@@ -66,7 +66,7 @@ class StyleNumberCore(SpatialCore):
     def at(self, number: float) -> Convolution:
         """The operator of any number, whole or not."""
         weight = self.output.weight
-        features = self.network(torch.tensor([number], dtype=weight.dtype, device=weight.device))
+        features = self.network(torch.tensor([number + 1], dtype=weight.dtype, device=weight.device))  # from 1, so that the first style trains all weights
         kernel: Tensor = self.output(features).view(self.latent[0], 1, 1, _SIDE, _SIDE)
         # An even side has no middle: one more row and column of zeros gives it one.
         return Convolution(functional.pad(kernel, (0, 1, 0, 1)), self.latent[1:])
