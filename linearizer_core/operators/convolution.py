@@ -130,6 +130,10 @@ class Convolution(LinearOperator):
         kept = reciprocal_above(values, self._relative_tolerance(rtol) * values.max().item())
         return self._with_transfer((right.mH * kept[..., None, :]) @ left.mH)
 
+    def trace(self) -> Tensor:
+        height, width = self.kernel.shape[-2:]
+        return math.prod(self.grid) * self.kernel[..., height // 2, width // 2].diagonal(dim1=1, dim2=2).sum()
+
     def expm(self, t: float = 1.0) -> Convolution:
         return self._with_transfer(expm(t * self._wide_transfer()))
 
