@@ -96,7 +96,7 @@ def test_one_after_another_and_undone(model: str, photo: Path) -> None:
 
 def test_the_sheet(model: str, photo: Path) -> None:
     assert style("sheet", str(photo), "-m", model, "--size", "16", "-o", str(photo.with_name("sheet")))[0] == 0
-    assert sorted(path.name for path in photo.with_name("sheet").iterdir()) == ["mixes.png", "strengths.png"]
+    assert sorted(path.name for path in photo.with_name("sheet").iterdir()) == ["mixes.png", "strengths.png", "styles.png"]
 
 
 @pytest.mark.parametrize(

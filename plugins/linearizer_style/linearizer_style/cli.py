@@ -64,15 +64,16 @@ def run_sheet(
     picture: Picture,
     *,
     model: Model,
-    size: Size = 128,
+    size: Size = 256,
     output: Output = Path("sheet"),
 ) -> None:
-    """Draw a picture in mixes of every pair of styles, and in every style at strengths from 0 to 1.25: mixes.png and strengths.png in a folder."""
-    from linearizer_style.figures import draw_mixes, draw_strengths
+    """Draw a picture in every style, in mixes of every pair, and at strengths from 0 to 1.25: styles.png, mixes.png and strengths.png in a folder."""
+    from linearizer_style.figures import draw_mixes, draw_strengths, draw_styles
 
     opened, content = _opened(model, picture, size)
     mixer, content = opened.fitted(content)
     output.mkdir(parents=True, exist_ok=True)
+    draw_styles(mixer, content, output / "styles.png")
     draw_strengths(mixer, content, output / "strengths.png")
     if len(mixer.names) > 1:
         draw_mixes(mixer, content, output / "mixes.png")
