@@ -109,6 +109,15 @@ def test_small_kernels_stay_small() -> None:
     assert (depthwise @ a).kernel.shape == (1, 4, 4, 5, 7)  # type: ignore[attr-defined]
 
 
+@pytest.mark.parametrize(("first", "second", "together"), [(6, 2, 2), (2, 6, 2), (3, 2, 1), (6, 6, 6)])
+def test_blocks_meet_in_the_fewest_that_serve_both(first: int, second: int, together: int) -> None:
+    a, b = (Convolution(normal(seeded(groups), groups, 6 // groups, 6 // groups, 3, 1), (3, 2)) for groups in (first, second))
+    for found, expected in ((a @ b, matrix(a) @ matrix(b)), (a - b, matrix(a) - matrix(b))):
+        assert isinstance(found, Convolution)
+        assert len(found.kernel) == together
+        assert relative_error(matrix(found), expected) < 1e-13
+
+
 def test_one_kernel_serves_every_grid() -> None:
     """Away from the edges, a larger image sees what the smaller one saw."""
     kernel = normal(seeded(0), 1, 3, 3, 3, 3)
