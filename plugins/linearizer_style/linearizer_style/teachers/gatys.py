@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import final
+from typing import Any, cast, final
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from linearizer_core.features.maps import FeatureMaps
+from linearizer_core.errors import ConfigError
+from linearizer_core.timm_models import IMAGENET_MEAN, IMAGENET_STD, frozen_timm_model
 from linearizer_style.config import GatysConfig
 from linearizer_style.pictures import read_picture
 
@@ -31,7 +32,10 @@ class Gatys:
 
     def __init__(self, picture: Path, config: GatysConfig) -> None:
         self.picture, self.config = picture, config
-        self.maps = FeatureMaps(model=config.model, weights=config.weights, layers=config.layers, option="gatys")
+        self._features = frozen_timm_model(config.model, config.weights, option="gatys", features_only=True)
+        available = len(cast(Any, self._features.feature_info).channels())
+        if config.layers > available:
+            raise ConfigError(f"{config.model} gives {available} feature maps, gatys.layers asks for {config.layers}; lower it")
 
     def __call__(self, images: Tensor) -> Tensor:
         """Stylised images ``(N, 3, H, W)`` of images in [0, 1]."""
@@ -54,6 +58,12 @@ class Gatys:
                 with torch.no_grad():
                     pixels.clamp_(0, 1)
         return pixels.detach()
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The leading feature maps of images ``(N, 3, H, W)`` in [0, 1], finest first."""
+        mean, std = (torch.tensor(values).view(1, 3, 1, 1).to(images) for values in (IMAGENET_MEAN, IMAGENET_STD))
+        found: list[Tensor] = self._features.to(images.device)((images - mean) / std)
+        return found[: self.config.layers]
 
 
 def gram(features: Tensor) -> Tensor:
