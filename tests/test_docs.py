@@ -36,6 +36,7 @@ HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("linearizer_"
 NEEDS_MORE = {
     ("quickstart.md", "needs a trained model"),
     ("collapse.md", "needs a trained model"),
+    ("style.md", "needs a trained model"),
     ("training.md", "needs the file above"),
     ("training.md", "needs a run"),
     ("write-a-backbone.md", "linearizer_swirl/backbone.py"),

@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from torch import Tensor
-from torchmetrics.functional.image import peak_signal_noise_ratio
+from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
 
 from linearizer_core.errors import DataError
-from linearizer_core.metrics import frechet_distance, max_abs_error, psnr, relative_error
+from linearizer_core.metrics import frechet_distance, max_abs_error, psnr, relative_error, ssim
 
 from .networks import normal
 
@@ -97,3 +97,19 @@ def test_the_difference_is_taken_in_float64() -> None:
 def test_shapes_that_would_broadcast_are_refused(measure: object) -> None:
     with pytest.raises(DataError, match=r"cannot compare shapes \(4, 1, 8, 8\) and \(1, 1, 8, 8\)"):
         measure(torch.zeros(4, 1, 8, 8), torch.ones(1, 1, 8, 8))  # type: ignore[operator]
+
+
+@modest
+@given(seed=seeds, height=st.integers(6, 20), width=st.integers(6, 20))
+def test_ssim_against_torchmetrics(seed: int, height: int, width: int) -> None:
+    x = normal(seed, 2, 3, height, width).sigmoid()
+    y = (x + 0.2 * normal(seed + 1, 2, 3, height, width)).clamp(0, 1)
+    assert ssim(x, y) == pytest.approx(float(structural_similarity_index_measure(x, y, data_range=1.0)), abs=1e-9)
+    assert ssim(x, x) == pytest.approx(1, abs=1e-12)
+
+
+def test_ssim_refuses_what_it_cannot_see() -> None:
+    with pytest.raises(DataError, match="sides of at least 6 pixels"):
+        ssim(torch.ones(1, 3, 5, 20), torch.ones(1, 3, 5, 20))
+    with pytest.raises(DataError, match="cannot compare shapes"):
+        ssim(torch.ones(1, 3, 12, 20), torch.ones(2, 3, 12, 20))

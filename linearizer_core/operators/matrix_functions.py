@@ -26,7 +26,7 @@ def inverse(matrix: Tensor, precision: float) -> Tensor:
         return matrix
     result: Tensor
     result, info = torch.linalg.inv_ex(matrix)
-    reciprocal_condition = 1 / (_one_norm(matrix) * _one_norm(result)).item() if not int(info) else 0.0
+    reciprocal_condition = 1 / (one_norm(matrix) * one_norm(result)).item() if not int(info) else 0.0
     if not reciprocal_condition > precision:
         raise SingularOperatorError(f"reciprocal condition number {reciprocal_condition:.1e}, expected above {precision:.1e}; use pinv")
     return result
@@ -44,7 +44,7 @@ def expm(matrix: Tensor) -> Tensor:
         return matrix
     half_eps = torch.finfo(matrix.dtype).eps / 2
     radii = [(math.factorial(blocks * size + 1) * half_eps) ** (1 / (blocks * size + 1)) for blocks, size in TAYLOR]
-    norms = _one_norm(matrix.detach())
+    norms = one_norm(matrix.detach())
     finite = norms.isfinite()
     squarings = torch.where(finite, (norms / radii[-1]).log2().ceil(), 0).clamp(min=0)
     x = matrix / 2 ** squarings[..., None, None] if bool(squarings.any()) else matrix
@@ -87,8 +87,33 @@ def real_power(matrix: Tensor, exponent: float, precision: float) -> Tensor:
     offending = (eigenvalues.real <= threshold) & (eigenvalues.imag.abs() <= threshold)
     if bool(offending.any()):
         raise UndefinedPowerError(_undefined(exponent, f"the spectrum touches the closed negative axis at {eigenvalues[offending][0].real.item():.3g}"))
-    power, rebuilt = (_with_eigenvalues(vectors, values) for values in (eigenvalues.pow(exponent), eigenvalues))
+    power, rebuilt = (_with_eigenvalues(vectors, values).real for values in (eigenvalues.pow(exponent), eigenvalues))
     if not (rebuilt - matrix).norm().item() <= RECONSTRUCTION_TOLERANCE * matrix.norm().item():
+        raise UndefinedPowerError(_undefined(exponent, "the operator has no well-conditioned basis of eigenvectors"))
+    return power
+
+
+def principal_powers(matrices: Tensor, exponent: float, precision: float) -> Tensor:
+    """The principal powers of complex matrices ``(..., n, n)`` that are one operator together, for a positive exponent.
+
+    Raises:
+        UndefinedPowerError: when an eigenvalue lies on the closed negative axis (where all are Hermitian: on the open one), or a matrix is too close to one
+            without a basis of eigenvectors.
+    """
+    size = matrices.norm().item()
+    if (matrices - matrices.mH).norm().item() <= precision * size:
+        values, basis = torch.linalg.eigh((matrices + matrices.mH) / 2)
+        if values.min().item() < -precision * values.abs().max().item():
+            raise UndefinedPowerError(_undefined(exponent, f"the symmetric operator has the eigenvalue {values.min().item():.3g} < 0"))
+        powers: Tensor = (basis * values.clamp(min=0).pow(exponent)[..., None, :]) @ basis.mH
+        return powers
+    eigenvalues, vectors = torch.linalg.eig(matrices)
+    threshold = precision * eigenvalues.abs().max().item()
+    offending = (eigenvalues.real <= threshold) & (eigenvalues.imag.abs() <= threshold)
+    if bool(offending.any()):
+        raise UndefinedPowerError(_undefined(exponent, f"the spectrum touches the closed negative axis at {eigenvalues[offending][0].real.item():.3g}"))
+    power, rebuilt = (_with_eigenvalues(vectors, values) for values in (eigenvalues.pow(exponent), eigenvalues))
+    if not (rebuilt - matrices).norm().item() <= RECONSTRUCTION_TOLERANCE * size:
         raise UndefinedPowerError(_undefined(exponent, "the operator has no well-conditioned basis of eigenvectors"))
     return power
 
@@ -115,8 +140,8 @@ def reciprocal_above(values: Tensor, cutoff: float) -> Tensor:
 
 def _with_eigenvalues(vectors: Tensor, values: Tensor) -> Tensor:
     solution: Tensor
-    solution, _ = torch.linalg.solve_ex(vectors.mT, (vectors * values).mT)
-    return solution.mT.real
+    solution, _ = torch.linalg.solve_ex(vectors.mT, (vectors * values[..., None, :]).mT)
+    return solution.mT
 
 
 def _taylor(x: Tensor, blocks: int, size: int) -> Tensor:
@@ -133,7 +158,8 @@ def _taylor(x: Tensor, blocks: int, size: int) -> Tensor:
     return result
 
 
-def _one_norm(matrix: Tensor) -> Tensor:
+def one_norm(matrix: Tensor) -> Tensor:
+    """The 1-norms ``(...)`` of matrices ``(..., m, n)``."""
     return matrix.abs().sum(dim=-2).amax(dim=-1)
 
 

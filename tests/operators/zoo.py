@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from linearizer_core.operators import (
+    Convolution,
     Dense,
     Diagonal,
     IdentityPlusLowRank,
@@ -64,6 +65,17 @@ def _shared_subspace(m: int, n: int, g: torch.Generator, dtype: torch.dtype) -> 
     return SharedSubspace(float(normal(g)), *(normal(g, *shape, dtype=dtype) for shape in ((n, 2), (2, 2), (n, 2))))
 
 
+def _convolution(blocks: bool) -> Maker:
+    """On a row of n / 2 places with two channels where n is even, else on n places with one; ``blocks``: depthwise."""
+
+    def maker(m: int, n: int, g: torch.Generator, dtype: torch.dtype) -> LinearOperator:
+        channels = 2 - n % 2
+        groups, size = (channels, 1) if blocks else (1, channels)
+        return Convolution(normal(g, groups, size, size, 1, n // channels, dtype=dtype), (1, n // channels))
+
+    return maker
+
+
 def _product(m: int, n: int, g: torch.Generator, dtype: torch.dtype) -> LinearOperator:
     return Product(_dense(m, n, g, dtype), _diagonal(n, n, g, dtype), _identity_plus_low_rank(1)(n, n, g, dtype))
 
@@ -80,6 +92,8 @@ SQUARE_MAKERS: dict[str, Maker] = {
     "identity_plus_low_rank": _identity_plus_low_rank(2),
     "identity_plus_nothing": _identity_plus_low_rank(0),
     "shared_subspace": _shared_subspace,
+    "convolution": _convolution(blocks=False),
+    "depthwise": _convolution(blocks=True),
 }
 RECTANGULAR_MAKERS: dict[str, Maker] = {"dense": _dense, "low_rank": _low_rank(2), "rank_zero": _low_rank(0), "product": _product, "sum": _sum}
 MAKERS: dict[str, Maker] = SQUARE_MAKERS | RECTANGULAR_MAKERS

@@ -42,7 +42,8 @@ def coupling_backbone(in_shape: Shape, config: CouplingConfig, conditions: dict[
 
     For an image ``(C, H, W)``: for each level a squeeze and couplings with conditioners for images, then `Flatten`. For every shape:
     couplings with dense conditioners. Each pair of couplings, the second one flipped, follows a normalisation and an orthogonal mixing;
-    a last normalisation and mixing end the chain. Every coupling starts as the identity.
+    a last normalisation and mixing end the chain. Every coupling starts as the identity. Without dense couplings and final mixing the latent of an image
+    keeps its places: the last normalisation is one of channels, and no weight depends on height and width unless tokens are mixed.
 
     Arguments:
         in_shape: ``(C, H, W)``, or any other shape, which is flattened first.
@@ -87,6 +88,10 @@ class _Builder:
                 yield squeeze
                 shape = squeeze.out_shape
             yield from self._couplings(shape, level)
+        if len(shape) > 1 and not dense.couplings and not self.config.final_mixing:
+            yield from self._norms(shape)
+            yield Flatten(shape)
+            return
         if len(shape) > 1:
             flatten = Flatten(shape)
             yield flatten

@@ -4,7 +4,53 @@ from __future__ import annotations
 
 from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from linearizer_core.errors import ConfigError
+
+
+class ConvolutionConfig(BaseModel):
+    """Options of the core ``convolution``.
+
+    Example:
+        >>> ConvolutionConfig(depthwise=True).kernel
+        3
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kernel: int = Field(3, ge=1, le=31, description="side of the kernel in places of the latent; odd")
+    depthwise: bool = Field(False, description="each channel by itself, in place of all with all")
+    rank: int | None = Field(
+        None, ge=1, description="channels between the two factors of the kernel, which then differs from the identity by low rank; all: none"
+    )
+    channels: int | None = Field(None, ge=1, description="channels of the latent; the fewest that leave a square grid when none")
+
+    @field_validator("kernel")
+    @classmethod
+    def _odd(cls, value: int) -> int:
+        if value % 2 == 0:
+            raise ValueError("should be odd, so that the kernel has a middle")
+        return value
+
+    @model_validator(mode="after")
+    def _one_structure(self) -> Self:
+        if self.depthwise and self.rank is not None:
+            raise ConfigError(f"depthwise = true with rank = {self.rank}: a depthwise kernel mixes no channels; leave one of the two out")
+        return self
+
+
+class IdentityPlusLowRankConfig(BaseModel):
+    """Options of the core ``identity_plus_low_rank``.
+
+    Example:
+        >>> IdentityPlusLowRankConfig().rank
+        16
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    rank: int = Field(16, ge=1, description="rank of what is added to the identity")
 
 
 class GaussianConfig(BaseModel):

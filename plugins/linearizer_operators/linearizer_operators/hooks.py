@@ -10,14 +10,27 @@ from linearizer_core.specs import OperatorSpec
 
 @hookimpl
 def linearizer_operators() -> Sequence[OperatorSpec]:
-    """The cores ``gaussian``, ``low_rank``, ``projector`` and ``shared_subspace``."""
+    """The cores of this plugin."""
     return [
+        OperatorSpec(
+            "convolution",
+            target="linearizer_operators.convolution:ConvolutionCore",
+            config="linearizer_operators.config:ConvolutionConfig",
+            summary="Circular convolution of an image-shaped latent, full, depthwise or of low rank, one for each category; for pictures of any size",
+            reference="arXiv 2510.08570",
+        ),
         OperatorSpec(
             "gaussian",
             target="linearizer_operators.gaussian:GaussianCore",
             config="linearizer_operators.config:GaussianConfig",
             summary="Optimal end-point predictor for Gaussian latents, in closed form, with an exact flow up to t = 1",
             reference="arXiv 2510.08570",
+        ),
+        OperatorSpec(
+            "identity_plus_low_rank",
+            target="linearizer_operators.identity_plus_low_rank:IdentityPlusLowRankCore",
+            config="linearizer_operators.config:IdentityPlusLowRankConfig",
+            summary="I + U V^T, one for each category, for one size of latent",
         ),
         OperatorSpec(
             "low_rank",
