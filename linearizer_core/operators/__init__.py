@@ -1,6 +1,7 @@
 """Linear operators: the contract, its structured kinds, the lazy fallback and storage. Propagators of flows are in `linearizer_core.operators.flow`."""
 
 from linearizer_core.operators.base import DENSE_LIMIT, SVD, LinearOperator
+from linearizer_core.operators.decay_rotation import DecayRotation
 from linearizer_core.operators.dense import Dense
 from linearizer_core.operators.diagonal import Diagonal
 from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank
@@ -15,6 +16,7 @@ from linearizer_core.operators.storage import load_operator, save_operator
 __all__ = [
     "DENSE_LIMIT",
     "SVD",
+    "DecayRotation",
     "Dense",
     "Diagonal",
     "IdentityPlusLowRank",

@@ -15,6 +15,7 @@ from sklearn.datasets import load_digits
 from linearizer_core import plugins
 from linearizer_core.config import Component
 from linearizer_core.operators import (
+    DecayRotation,
     Dense,
     Diagonal,
     IdentityPlusLowRank,
@@ -120,6 +121,7 @@ def normal(*shape: int) -> torch.Tensor:
 
 
 OPERATORS: dict[str, LinearOperator] = {
+    "decay_rotation": DecayRotation(normal(2), normal(3)[:2], normal(1)),
     "dense": Dense(normal(4, 6)),
     "diagonal": Diagonal(normal(5)),
     "identity_plus_low_rank": IdentityPlusLowRank(0.7, normal(6, 2), normal(2, 6).T),

@@ -10,13 +10,20 @@ from linearizer_core.specs import OperatorSpec
 
 @hookimpl
 def linearizer_operators() -> Sequence[OperatorSpec]:
-    """The cores ``gaussian``, ``low_rank``, ``projector`` and ``shared_subspace``."""
+    """The cores ``gaussian``, ``generator``, ``low_rank``, ``projector`` and ``shared_subspace``."""
     return [
         OperatorSpec(
             "gaussian",
             target="linearizer_operators.gaussian:GaussianCore",
             config="linearizer_operators.config:GaussianConfig",
             summary="Optimal end-point predictor for Gaussian latents, in closed form, with an exact flow up to t = 1",
+            reference="arXiv 2510.08570",
+        ),
+        OperatorSpec(
+            "generator",
+            target="linearizer_operators.generators.choose:generator",
+            config="linearizer_operators.config:GeneratorConfig",
+            summary="Generator of a flow in continuous time, z(t) = exp(tA) z: decaying rotations, real rates, low rank or dense, stable if asked for",
             reference="arXiv 2510.08570",
         ),
         OperatorSpec(

@@ -1,0 +1,24 @@
+"""Rates of decay that a constraint keeps from growing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from linearizer_operators.config import Spectrum
+
+
+def rates_of(parameter: Tensor, spectrum: Spectrum) -> Tensor:
+    """Rates from their parameters: as they are, or minus the softplus, which is below 0."""
+    return -functional.softplus(parameter) if spectrum == "stable" else parameter
+
+
+def parameter_of(decay: Tensor, spectrum: Spectrum) -> Tensor:
+    """The parameters at which the rates are minus ``decay``, positive numbers."""
+    return decay.expm1().log() if spectrum == "stable" else -decay
+
+
+def spread(largest: float, count: int) -> Tensor:
+    """``count`` numbers, evenly spread over (0, ``largest``]."""
+    return largest * torch.arange(1, count + 1) / max(count, 1)
