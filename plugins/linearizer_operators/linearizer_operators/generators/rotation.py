@@ -44,7 +44,8 @@ class RotationGenerator(GeneratorCore):
         else:
             slow = torch.full((pairs,), _SLOW * config.decay)
             self.rates = nn.Parameter(parameter_of(slow, config.spectrum))
-            self.rest = nn.Parameter(parameter_of(spread(config.decay, left_over), config.spectrum))
+            rest = parameter_of(spread(config.decay, left_over), config.spectrum)
+            self.register_parameter("rest", nn.Parameter(rest)) if left_over else self.register_buffer("rest", rest)
         self.network: nn.Sequential | None = None
         if config.frequency_network is not None:
             width = config.frequency_network
