@@ -51,7 +51,7 @@ class GeneratorCore(CoreOperator, ABC):
         return self.operator().evolve(z, t)
 
     def drive(self, z: Tensor, t: float | Tensor, control: Tensor) -> Tensor:
-        r"""The same under constant inputs ``control`` ``(..., m)``: :math:`e^{tA} z + \int_0^t e^{(t-s)A} B u \, ds`.
+        r"""The same under constant inputs, ``control`` ``(..., m)`` beside ``z`` ``(..., D)``: :math:`e^{tA} z + \int_0^t e^{(t-s)A} B u \, ds`.
 
         Both terms come from one exponential, of the augmented generator :math:`\begin{pmatrix} A & B \\ 0 & 0 \end{pmatrix}` on (z, u).
 
@@ -63,6 +63,5 @@ class GeneratorCore(CoreOperator, ABC):
         matrix = self.operator().to_dense()
         top = torch.cat([matrix, self.inputs.to(matrix.dtype)], dim=1)
         augmented = torch.cat([top, matrix.new_zeros(self.controls, top.shape[1])])
-        leading = torch.broadcast_shapes(z.shape[:-1], control.shape[:-1])
-        joined = torch.cat([z.expand(*leading, self.dim), control.to(z.dtype).expand(*leading, self.controls)], dim=-1)
+        joined = torch.cat([z, control.to(z.dtype)], dim=-1)
         return Dense(augmented).evolve(joined, t)[..., : self.dim]

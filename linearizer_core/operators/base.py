@@ -227,14 +227,14 @@ class LinearOperator(ABC):
         self._require_square("evolve")
         if z.ndim == 0 or z.shape[-1] != self.shape[1]:
             raise ShapeMismatchError(f"{self!r} evolves shape {tuple(z.shape)}; expected (..., {self.shape[1]}): flatten the latent first")
-        times = torch.as_tensor(t, dtype=torch.float64, device=z.device)
+        given = torch.as_tensor(t, dtype=torch.float64, device=z.device)
         try:
-            leading = torch.broadcast_shapes(z.shape[:-1], times.shape)
+            times = given + z.new_zeros(z.shape[:-1], dtype=torch.float64)
         except RuntimeError as error:
-            raise ShapeMismatchError(f"times of shape {tuple(times.shape)} do not broadcast against rows of shape {tuple(z.shape[:-1])}") from error
-        rows = z.double().expand(*leading, z.shape[-1]).reshape(-1, z.shape[-1])
-        found = self._evolve(rows, times.expand(leading).reshape(-1))
-        return found.reshape(*leading, z.shape[-1]).to(torch.promote_types(self.dtype, z.dtype))
+            raise ShapeMismatchError(f"times of shape {tuple(given.shape)} do not broadcast against rows of shape {tuple(z.shape[:-1])}") from error
+        rows = z.double().expand(*times.shape, z.shape[-1])
+        found = self._evolve(rows.reshape(-1, z.shape[-1]), times.reshape(-1))
+        return found.reshape(rows.shape).to(torch.promote_types(self.dtype, z.dtype))
 
     def svd(self) -> SVD:
         """The singular value decomposition, structured where the operator is (see `SVD`)."""

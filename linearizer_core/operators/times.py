@@ -16,11 +16,11 @@ def apply_at_times(function: Callable[[Tensor], Tensor], z: Tensor, t: Tensor) -
     """
     if t.requires_grad:
         return _each(function(t), z)
-    times, which, counts = t.unique(return_inverse=True, return_counts=True)
+    times, which, counts = torch.unique(t, return_inverse=True, return_counts=True)
     if len(times) == len(t):
         return _each(function(t), z)
     order = which.argsort(stable=True)
-    groups = z[order].split(counts.tolist())
+    groups = torch.split(z[order], counts.tolist())
     found = torch.cat([rows @ matrix.mT for rows, matrix in zip(groups, function(times), strict=True)])
     return found[order.argsort()]
 

@@ -115,7 +115,7 @@ def test_evolve_is_the_exponential_of_each_row(kind: str, n: int, seed: int) -> 
     a = make(kind, n, n, g) / 3
     z, t = normal(g, 3, 1, n), normal(g, 3, 4)
     t[1] = t[0]  # some times are shared, others are not
-    expected = torch.stack([torch.stack([dense(a.expm(float(time)))  @ row[0] for time in times]) for row, times in zip(z, t, strict=True)])
+    expected = torch.stack([torch.stack([dense(a.expm(float(time))) @ row[0] for time in times]) for row, times in zip(z, t, strict=True)])
     assert relative_error(a.evolve(z, t), expected) < 1e-11
     assert relative_error(a.evolve(a.evolve(z, t), -t), z.expand(3, 4, n)) < 1e-9
     assert relative_error(a.evolve(z[0, 0], 0.7), dense(a.expm(0.7)) @ z[0, 0]) < 1e-11

@@ -26,7 +26,9 @@ class DynamicsStageConfig(StageConfig):
     hold: float = Field(0.3, ge=0, le=1, description="fraction of the steps at full rate before the cosine")
     clip_norm: float | None = Field(1.0, gt=0, description="largest gradient norm; none to switch clipping off")
     ema: float | None = Field(0.995, gt=0, lt=1, description="decay of the averaged weights; none to switch averaging off")
-    frames: int = Field(8, ge=2, description="states of each trajectory that a step looks at, drawn anew: the others are predicted from one of them")
+    frames: int = Field(
+        8, ge=2, description="states of each trajectory that a step looks at, from a stretch of random length: the others are predicted from one of them"
+    )
     backward: bool = Field(False, description="predict from any of them, into the past as well, and not from the earliest alone; not for what decays fast")
     prediction_weight: float = Field(1.0, ge=0, description="weight of the mean squared error of the predicted states, in their standard deviations")
     latent_weight: float = Field(0.1, ge=0, description="weight of the mean squared error of the predicted latents")
@@ -47,7 +49,9 @@ class DynamicsConfig(_Options):
     """
 
     padding: int = Field(
-        0, ge=0, description="zero coordinates appended to each state (channels of an image): the flow of a longer vector may be linear where none of this length is"
+        0,
+        ge=0,
+        description="zero coordinates appended to each state (channels of an image): the flow of a longer vector may be linear where none of this length is",
     )
     standardize: bool = Field(True, description="shift and scale each coordinate (each channel of an image) to mean 0 and deviation 1, ahead of the backbone")
     training: DynamicsStageConfig = DynamicsStageConfig()
@@ -89,7 +93,9 @@ class FluidOnAttractorConfig(_Trajectories):
 
     steps: int = Field(120, ge=1, description="states after the first")
     dt: float = Field(0.05, gt=0, description="time between two states, in the unit of the equations")
-    inner_radius: float = Field(0.0, ge=0, lt=1.1, description="smallest distance of an initial state from the axis of the wake, where the flow has an equilibrium")
+    inner_radius: float = Field(
+        0.0, ge=0, lt=1.1, description="smallest distance of an initial state from the axis of the wake, where the flow has an equilibrium"
+    )
 
 
 class FluidOffAttractorConfig(_Trajectories):
@@ -117,9 +123,14 @@ class KoopmanaePendulumConfig(_Options):
 class MovingDigitConfig(_Options):
     """Options of `moving_digit`."""
 
-    source: Component = Field(Component(name="digits"), description="where the digits come from: a dataset of grey images, such as { name = 'mnist', root = DIR }")
+    source: Component = Field(
+        Component(name="digits"), description="where the digits come from: a dataset of grey images, such as { name = 'mnist', root = DIR }"
+    )
     motion: Literal["rotate", "orbit"] = Field("rotate", description="turn about the centre, or go round it upright")
-    size: int = Field(28, ge=8, description="side of the frames; digits are scaled to a box inside them in which they can move freely")
+    size: int = Field(28, ge=8, description="side of the frames")
+    box: int | None = Field(
+        None, ge=4, description="side to which the digits are scaled inside them; none: three quarters of the size to turn, half of it to go round"
+    )
     period: float = Field(1.0, gt=0, description="time of one turn")
     frames: int = Field(12, ge=1, description="frames of a training film after the first, at random times of one turn")
     test_frames: int = Field(48, ge=1, description="frames of a test film after the first, evenly spread over two turns")

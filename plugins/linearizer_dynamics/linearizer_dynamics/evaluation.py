@@ -19,6 +19,8 @@ from linearizer_dynamics.known import in_published_coordinates, known_spectrum
 from linearizer_dynamics.prediction import encode, generator_of, predict, rollout
 from linearizer_dynamics.spectrum import eigenvalues, written
 
+_CHUNK = 50
+
 NOTES = {
     "parameters": "of the whole model",
     "last_time": "t of the last state that is predicted, from the first one alone",
@@ -78,13 +80,14 @@ def evaluate(model: LinearizerModel, config: EvaluationConfig, splits: Splits, f
 def relative_errors(found: Tensor, true: Tensor) -> Tensor:
     """``|found - true| / |true|`` of each state, ``(B, T)``, float64."""
     difference, reference = (found - true).double().flatten(2), true.double().flatten(2)
-    return difference.norm(dim=2) / reference.norm(dim=2).clamp(min=torch.finfo(torch.float32).eps)
+    errors: Tensor = torch.linalg.vector_norm(difference, dim=2) / torch.linalg.vector_norm(reference, dim=2).clamp(min=torch.finfo(torch.float32).eps)
+    return errors
 
 
 def _in_parts(model: LinearizerModel, test: dict[str, Tensor]) -> Tensor:
     """All predictions ``(B, T, *shape)``, a few trajectories at a time: memory does not grow with their number."""
-    parts = zip(*(test[name].split(50) for name in ("x", "times")), test["control"].split(50) if "control" in test else [None] * len(test["x"]), strict=False)
-    return torch.cat([predict(model, start, times, control) for start, times, control in parts])
+    rows = torch.split(torch.arange(len(test["x"])), _CHUNK)
+    return torch.cat([predict(model, test["x"][row], test["times"][row], test["control"][row] if "control" in test else None) for row in rows])
 
 
 def _prediction(found: Tensor, test: dict[str, Tensor]) -> dict[str, float]:

@@ -91,7 +91,7 @@ def save_error(path: Path, found: Tensor, test: dict[str, Tensor]) -> None:
     errors, times = relative_errors(found, test["later"]).flatten(), test["times"].flatten().double()
     edges = torch.linspace(0, float(times.max()), min(_BINS, test["times"].shape[1]) + 1, dtype=torch.float64)
     bins = torch.bucketize(times, edges[1:-1] * (1 + 1e-9))
-    rows = [(times[bins == number], errors[bins == number]) for number in bins.unique().tolist()]
+    rows = [(times[bins == number], errors[bins == number]) for number in torch.unique(bins).tolist()]
     places = [float(each.mean()) for each, _ in rows]
     curves = {
         "mean": (places, [float(values.mean()) for _, values in rows]),
@@ -103,7 +103,5 @@ def save_error(path: Path, found: Tensor, test: dict[str, Tensor]) -> None:
 def save_film(path: Path, found: Tensor, test: dict[str, Tensor], count: int = 4) -> None:
     """A few films from their first frame, true and predicted, at evenly spread times."""
     shown = torch.linspace(0, found.shape[1] - 1, _SHOWN_FRAMES).round().int()
-    groups = []
-    for number in range(min(count, len(found))):
-        groups.append([("true", test["later"][number, shown]), ("from the first frame", found[number, shown].clamp(0, 1))])
+    groups = [[("true", test["later"][number, shown]), ("from the first frame", found[number, shown].clamp(0, 1))] for number in range(min(count, len(found)))]
     save_strips(path, f"Films by one exponential, t = {float(test['times'][0, 0]):.2g} to {float(test['times'][0, -1]):.2g}", groups)

@@ -29,13 +29,14 @@ def pad(x: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 def encode(model: LinearizerModel, states: Tensor) -> Tensor:
     """Latents ``(B, T, D)`` of states ``(B, T, *shape)``, padded ones too."""
-    flat = states.flatten(0, 1)
-    return model.domain().to_latent(pad(flat, model.gx.in_shape)).unflatten(0, states.shape[:2])
+    latents = model.domain().to_latent(pad(states.flatten(0, 1), model.gx.in_shape))
+    return latents.reshape(*states.shape[:2], -1)
 
 
 def decode(model: LinearizerModel, latents: Tensor) -> Tensor:
     """Padded states ``(B, T, *gx.in_shape)`` of latents ``(B, T, D)``."""
-    return model.domain().from_latent(latents.flatten(0, 1)).unflatten(0, latents.shape[:2])
+    states = model.domain().from_latent(latents.flatten(0, 1))
+    return states.reshape(*latents.shape[:2], *states.shape[1:])
 
 
 def rollout(core: GeneratorCore, start: Tensor, times: Tensor, control: Tensor | None = None) -> Tensor:

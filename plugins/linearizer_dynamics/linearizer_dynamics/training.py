@@ -21,7 +21,7 @@ _FITTED_ON = 2000
 
 
 class DynamicsStage(Stage):
-    r"""Both terms over frames of a trajectory, drawn anew in each step, predicted from the earliest of them or from any.
+    r"""Both terms over frames of each trajectory, drawn anew in each step, predicted from the earliest of them or from any.
 
     .. math::
         a\,|s^{-1}(\hat x(t_j) - x(t_j))|^2 + b\,|e^{(t_j - t_i) A} g(x(t_i)) - g(x(t_j))|^2, \qquad \hat x(t_j) = g^{-1}(e^{(t_j - t_i) A} g(x(t_i)))
@@ -58,9 +58,8 @@ class DynamicsStage(Stage):
             states, times = self._drawn(states, times, generator)
         latents = encode(model, states)
         expected = rollout(generator_of(model), latents[:, 0], (times - times[:, :1])[:, 1:], control).to(latents.dtype)
-        shape = model.gx.in_shape
-        wanted = pad(states[:, 1:].flatten(0, 1), shape).unflatten(0, states[:, 1:].shape[:2])
-        difference = decode(model, expected) - wanted
+        wanted = pad(states[:, 1:].flatten(0, 1), model.gx.in_shape)
+        difference = decode(model, expected).flatten(0, 1) - wanted
         first = _standardize(model)
         terms = {
             "prediction": (difference if first is None else difference / first.deviation).square().mean(),
@@ -69,13 +68,20 @@ class DynamicsStage(Stage):
         return {"loss": self.config.prediction_weight * terms["prediction"] + self.config.latent_weight * terms["latent"], **terms}
 
     def _drawn(self, states: Tensor, times: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Some frames of each trajectory; the first is the one to predict from."""
-        count = min(self.config.frames, times.shape[1])
-        order = torch.rand(times.shape, generator=generator, device=times.device).argsort(dim=1)[:, :count]
+        """Some frames of each trajectory; the first is the one to predict from.
+
+        They come from a stretch whose length is log-uniform: short ones find the frequencies, which long ones then make exact.
+        """
+        rows, total = times.shape
+        count = min(self.config.frames, total)
+        draw = torch.rand(2 * rows + 1, total, generator=generator, device=times.device)
+        length = (count * (total / count) ** draw[-1, :1]).round().long()
+        begin = (draw[:rows, :1] * (total - length + 1)).long()
+        order = begin + draw[rows:-1].masked_fill(torch.arange(total, device=times.device) >= length, 2).argsort(dim=1)[:, :count]
         if not self.config.backward:
             order = order.sort(dim=1).values
-        rows = torch.arange(len(times), device=times.device)[:, None]
-        return states[rows, order], times[rows, order]
+        index = torch.arange(rows, device=times.device)[:, None]
+        return states[index, order], times[index, order]
 
 
 def _standardize(model: LinearizerModel) -> Standardize | None:

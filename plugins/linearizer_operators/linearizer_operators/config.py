@@ -98,7 +98,7 @@ class GeneratorConfig(BaseModel):
         'decay_rotation'
         >>> GeneratorConfig(frequency_network=16)
         Traceback (most recent call last):
-        linearizer_core.errors.ConfigError: frequency_network = 16 with structure = 'decay_rotation', spectrum = 'free'; only radii that stay constant ...
+        linearizer_core.errors.ConfigError: frequency_network = 16 with structure = 'decay_rotation', spectrum = 'free'; only radii that stay ...
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -112,10 +112,14 @@ class GeneratorConfig(BaseModel):
     )
     frequency: float = Field(1.0, gt=0, description="angular frequencies at the start are spread evenly up to this one; the scale of matrices")
     harmonics: int | None = Field(
-        None, ge=0, description="decay_rotation: pairs start at 0, 1, ... up to so many times the frequency, in turn, as periodic motion needs; none: spread evenly"
+        None,
+        ge=0,
+        description="decay_rotation: pairs start at 0, 1, ... up to so many times the frequency, in turn, as periodic motion needs; none: spread evenly",
     )
     decay: float = Field(1.0, gt=0, description="rates of decay at the start are spread evenly up to this one; pairs start at a hundredth of it")
-    real: int | None = Field(None, ge=0, description="decay_rotation: coordinates that decay without rotating, one more where pairs would not fit; none: D mod 2")
+    real: int | None = Field(
+        None, ge=0, description="decay_rotation: coordinates that decay without rotating, one more where pairs would not fit; none: D mod 2"
+    )
     rank: int = Field(4, ge=1, description="low_rank: k, the dimension of what moves")
     frequency_network: int | None = Field(
         None, ge=1, description="conservative decay_rotation: hidden units of a network by which frequencies depend on the radii of the pairs; none: constant"
@@ -126,9 +130,11 @@ class GeneratorConfig(BaseModel):
     def _frequencies_depend_on_invariants(self) -> Self:
         if self.frequency_network is not None and (self.structure, self.spectrum) != ("decay_rotation", "conservative"):
             raise ConfigError(
-                f"frequency_network = {self.frequency_network} with structure = {self.structure!r}, spectrum = {self.spectrum!r}; only radii that stay constant may "
-                "choose frequencies, or there is no flow: set structure = 'decay_rotation' and spectrum = 'conservative'"
+                f"frequency_network = {self.frequency_network} with structure = {self.structure!r}, spectrum = {self.spectrum!r}; only radii that stay "
+                "constant may choose frequencies, or there is no flow: set structure = 'decay_rotation' and spectrum = 'conservative'"
             )
         if self.frequency_network is not None and self.controls:
-            raise ConfigError(f"controls = {self.controls} with a frequency_network: inputs change the radii, which then are no invariants; leave one of them out")
+            raise ConfigError(
+                f"controls = {self.controls} with a frequency_network: inputs change the radii, which then are no invariants; leave one of them out"
+            )
         return self

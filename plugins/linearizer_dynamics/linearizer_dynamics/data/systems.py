@@ -34,7 +34,7 @@ class System:
 
 
 def slow_manifold(mu: float, lam: float, *, driven: bool = False) -> System:
-    r""":math:`\dot x_1 = \mu x_1,\; \dot x_2 = \lambda (x_2 - x_1^2)`, from the square of side 1: `slow_manifold_map` makes it linear, with eigenvalues mu, lambda."""
+    r""":math:`\dot x_1 = \mu x_1,\; \dot x_2 = \lambda (x_2 - x_1^2)`, from the square of side 1: linear after `slow_manifold_map`, with the rates mu, lam."""
 
     def field(x: Tensor) -> Tensor:
         return torch.stack([mu * x[:, 0], lam * (x[:, 1] - x[:, 0].square())], dim=1)
@@ -112,6 +112,7 @@ def _box(*bounds: tuple[float, float]) -> Draw:
     low, high = torch.tensor(bounds, dtype=torch.float64).T
 
     def draw(count: int, generator: torch.Generator) -> Tensor:
-        return low + (high - low) * torch.rand(count, len(bounds), generator=generator, dtype=torch.float64)
+        drawn: Tensor = low + (high - low) * torch.rand(count, len(bounds), generator=generator, dtype=torch.float64)
+        return drawn
 
     return draw

@@ -16,7 +16,7 @@ from linearizer_operators.generators.dissipative import dissipative_matrix, diss
 
 @final
 class DenseGenerator(GeneratorCore):
-    r"""Any matrix; or skew-symmetric minus positive semidefinite, :math:`A = S - R R^T` (stable: :math:`|e^{tA}| \le 1` for t >= 0); or S alone (conservative)."""
+    r"""Any matrix; or skew-symmetric minus semidefinite, :math:`A = S - R R^T` (stable: :math:`|e^{tA}| \le 1` for t >= 0); or S alone (conservative)."""
 
     def __init__(self, dim: int, config: GeneratorConfig) -> None:
         super().__init__(dim, controls=config.controls)

@@ -28,6 +28,9 @@ class RotationGenerator(GeneratorCore):
     arXiv 1712.09707, whose auxiliary network also sees radii that change, which is no flow).
     """
 
+    rates: Tensor
+    rest: Tensor
+
     def __init__(self, dim: int, config: GeneratorConfig) -> None:
         super().__init__(dim, controls=config.controls)
         self.spectrum = config.spectrum
@@ -70,7 +73,8 @@ class RotationGenerator(GeneratorCore):
 
     def _invariants(self, z: Tensor) -> Tensor:
         """The squared radii of the pairs, ``(..., P)``."""
-        return z[..., : 2 * len(self.frequencies)].unflatten(-1, (-1, 2)).square().sum(-1)
+        size = 2 * len(self.frequencies)
+        return z[..., 0:size:2].square() + z[..., 1:size:2].square()
 
     def _frequencies(self, invariants: Tensor) -> Tensor:
         if self.network is None:
