@@ -15,8 +15,8 @@ from linearizer_core.metrics import max_abs_error, psnr
 from linearizer_core.model import LinearizerModel
 from linearizer_core.task import Report
 from linearizer_dynamics.config import EvaluationConfig
-from linearizer_dynamics.known import in_published_coordinates, known_spectrum
-from linearizer_dynamics.prediction import encode, generator_of, predict, rollout
+from linearizer_dynamics.known import beside_closed_form, in_published_coordinates, known_spectrum
+from linearizer_dynamics.prediction import encode, generator_of, pad, predict, rollout
 from linearizer_dynamics.spectrum import eigenvalues, written
 
 _CHUNK = 50
@@ -40,6 +40,7 @@ NOTES = {
     "invertibility_max_abs_err_float64": "the same weights in float64",
     "eigenvalues": "of the generator; at z = 0 where it depends on invariants",
     "true_eigenvalues": "of the linear flow that the equations are conjugate to",
+    "closed_form_rel_err": "g against the closed form that linearizes the equations, up to a linear map",
     "psnr_db": "predicted frames against true ones",
     "psnr_db_one_turn": "the same within the time of the training films",
     "psnr_db_beyond": "the same after that",
@@ -71,6 +72,7 @@ def evaluate(model: LinearizerModel, config: EvaluationConfig, splits: Splits, f
         metrics["true_eigenvalues"] = written(known)
     if is_image(splits.info.shape):
         metrics |= _frames(found, test, float(stack(splits.train, 64)["times"].max()))
+    metrics |= beside_closed_form(splits.info.name, encode(model, test["later"]).flatten(0, 1), test["later"].flatten(0, 1))
     metrics |= in_published_coordinates(splits.info.name, found, test["later"])
     if splits.info.name == "double_well":
         metrics |= _basins(found[:, -1], test["later"][:, -1])
@@ -118,25 +120,19 @@ def _laws(model: LinearizerModel, test: dict[str, Tensor]) -> dict[str, float]:
     for suffix, each, states in (("", model, x), ("_float64", double, x.double())):
         result[f"semigroup_max_abs_err{suffix}"] = _semigroup(each, states, 0.3 * last, 0.5 * last)
         result[f"backward_max_abs_err{suffix}"] = _backward(each, states, 0.5 * last)
-        padded = _padded(each, states)
+        padded = pad(states, each.gx.in_shape)
         result[f"invertibility_max_abs_err{suffix}"] = max_abs_error(each.domain().from_latent(each.domain().to_latent(padded)), padded)
     return result
 
 
 def _semigroup(model: LinearizerModel, x: Tensor, s: float, t: float) -> float:
-    padded = _padded(model, x)
+    padded = pad(x, model.gx.in_shape)
     return max_abs_error(_flow(model, _flow(model, padded, s), t), _flow(model, padded, s + t))
 
 
 def _backward(model: LinearizerModel, x: Tensor, t: float) -> float:
-    padded = _padded(model, x)
+    padded = pad(x, model.gx.in_shape)
     return max_abs_error(_flow(model, _flow(model, padded, t), -t), padded)
-
-
-def _padded(model: LinearizerModel, x: Tensor) -> Tensor:
-    from linearizer_dynamics.prediction import pad
-
-    return pad(x, model.gx.in_shape)
 
 
 def _flow(model: LinearizerModel, padded: Tensor, t: float) -> Tensor:

@@ -13,7 +13,7 @@ from linearizer_core.generator_core import GeneratorCore
 from linearizer_core.operators import DecayRotation
 from linearizer_core.operators.decay_rotation import evolve_pairs
 from linearizer_operators.config import GeneratorConfig
-from linearizer_operators.generators.decay import parameter_of, rates_of, spread
+from linearizer_operators.generators.decay import PACE, parameter_of, rates_of, spread
 
 _SLOW = 0.01
 
@@ -40,7 +40,7 @@ class RotationGenerator(GeneratorCore):
             start = spread(config.frequency, pairs)
         else:
             start = config.frequency * (torch.arange(pairs) % (config.harmonics + 1)).to(torch.get_default_dtype())
-        self.frequencies = nn.Parameter(start)
+        self.frequencies = nn.Parameter(start / PACE)
         if config.spectrum == "conservative":
             self.register_buffer("rates", torch.zeros(pairs))
             self.register_buffer("rest", torch.zeros(left_over))
@@ -78,9 +78,9 @@ class RotationGenerator(GeneratorCore):
 
     def _frequencies(self, invariants: Tensor) -> Tensor:
         if self.network is None:
-            return self.frequencies
+            return PACE * self.frequencies
         with full_precision(invariants):
-            return self.frequencies + cast(Tensor, self.network((1 / (1 + invariants)).to(self.frequencies.dtype)))
+            return PACE * self.frequencies + cast(Tensor, self.network((1 / (1 + invariants)).to(self.frequencies.dtype)))
 
     def extra_repr(self) -> str:
         return f"{self.dim}, {self.spectrum}, pairs={len(self.frequencies)}"
