@@ -25,8 +25,7 @@ from linearizer_dynamics.known import in_published_coordinates, known_spectrum
 from linearizer_dynamics.prediction import decode, encode, predict, rollout
 from linearizer_dynamics.standardize import Standardize
 from linearizer_dynamics.task import DynamicsTask
-
-from ...test_cli_plugged import call
+from tests.test_cli_plugged import call
 
 SMALL: dict[str, Any] = {"name": "coupling", "dense": {"couplings": 2, "width": 8, "mask": "alternating"}, "levels": []}
 FEW: dict[str, Any] = {"train": 40, "validation": 8, "test": 12, "steps": 6}
@@ -195,8 +194,8 @@ def test_it_maps_and_does_not_sample(pendulum: Splits) -> None:
 @pytest.fixture(scope="module", params=["pendulum", "double_well", "moving_digit"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short run, as `linearizer train` leaves it."""
-    from linearizer_core.validation import validate
     from linearizer_core.config import RunConfig
+    from linearizer_core.validation import validate
 
     output = tmp_path_factory.mktemp(request.param)
     small: dict[str, Any] = {"size": 8, "train": 20, "test": 4, "frames": 4, "test_frames": 8} if request.param == "moving_digit" else FEW

@@ -8,7 +8,6 @@ from torch.nn import functional
 
 from linearizer_operators.config import Spectrum
 
-
 PACE = 10.0
 """Rates and frequencies are so many times their parameters, and move so many times as far in a step: they are few and have far to go, weights are many."""
 
