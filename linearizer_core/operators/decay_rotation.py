@@ -97,6 +97,9 @@ class DecayRotation(LinearOperator):
         cutoff = self._relative_tolerance(rtol) * self.norm()
         return self._with(lambda c: c.conj() * reciprocal_above(c.abs(), cutoff).square(), lambda values: reciprocal_above(values, cutoff))
 
+    def trace(self) -> Tensor:
+        return 2 * self.rates.sum() + self.rest.sum()
+
     def expm(self, t: float = 1.0) -> DecayRotation:
         return self._with(lambda c: (t * c).exp(), lambda values: (t * values).exp())
 

@@ -175,7 +175,7 @@ def test_dynamics(subject: Subject, check: Check) -> None:
 
 
 def test_every_task_is_tried() -> None:
-    assert sorted(built_in("task")) == ["dynamics", "flow"]
+    assert sorted(built_in("task")) == ["dynamics", "flow", "ign"]
 
 
 # --- datasets --------------------------------------------------------------------------------------------

@@ -96,9 +96,6 @@ class GeneratorConfig(BaseModel):
     Example:
         >>> GeneratorConfig().structure
         'decay_rotation'
-        >>> GeneratorConfig(frequency_network=16)
-        Traceback (most recent call last):
-        linearizer_core.errors.ConfigError: frequency_network = 16 with structure = 'decay_rotation', spectrum = 'free'; only radii that stay ...
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
