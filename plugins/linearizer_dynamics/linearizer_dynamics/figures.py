@@ -37,7 +37,7 @@ def save_trajectories(path: Path, found: Tensor, test: dict[str, Tensor], count:
     """Each coordinate of a few trajectories over time: true and predicted."""
     coordinates = min(found.shape[2], 4)
     figure = Figure(figsize=(2.6 * count, 1.7 * coordinates), layout="constrained")
-    axes = figure.subplots(coordinates, count, squeeze=False, sharex=True)
+    axes = figure.subplots(coordinates, count, squeeze=False, sharex=True, sharey="row")
     for column in range(min(count, len(found))):
         times = torch.cat([torch.zeros(1), test["times"][column]])
         for row in range(coordinates):

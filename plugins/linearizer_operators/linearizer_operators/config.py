@@ -113,7 +113,7 @@ class GeneratorConfig(BaseModel):
         ge=0,
         description="decay_rotation: pairs start at 0, 1, ... up to so many times the frequency, in turn, as periodic motion needs; none: spread evenly",
     )
-    decay: float = Field(1.0, gt=0, description="rates of decay at the start are spread evenly up to this one; pairs start at a hundredth of it")
+    decay: float = Field(1.0, gt=0, description="rates of decay at the start are spread over two decades up to this one; pairs start at a hundredth of it")
     real: int | None = Field(
         None, ge=0, description="decay_rotation: coordinates that decay without rotating, one more where pairs would not fit; none: D mod 2"
     )

@@ -16,7 +16,7 @@ from linearizer_core.factory import create_dataset
 from linearizer_core.generator_core import GeneratorCore
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.model import LinearizerModel
-from linearizer_core.operators import Diagonal
+from linearizer_core.operators import DecayRotation, Dense, Diagonal
 from linearizer_core.pretrained import build_model
 from linearizer_core.training import fit
 from linearizer_dynamics.data.integrate import integrate
@@ -80,13 +80,17 @@ def test_what_a_linearizing_map_is_known_up_to() -> None:
     assert torch.allclose(other, expected[:, None] * (times[..., None] * rates).exp(), atol=1e-11)
 
 
-def test_the_measure_sees_through_scales_and_order_and_nothing_else() -> None:
+def test_the_measure_sees_through_what_commutes_with_the_flow_and_nothing_else() -> None:
     x = slow_manifold(MU, LAM).draw(400, torch.Generator().manual_seed(0))
     z = slow_manifold_map(x, MU, LAM)
-    mixed = torch.stack([4 * z[:, 1] + 1, -2 * z[:, 0]], dim=1)
-    assert beside_closed_form("slow_manifold", mixed, x)["closed_form_rel_err"] < 1e-12
-    assert beside_closed_form("slow_manifold", x, x)["closed_form_rel_err"] > 0.1
-    assert beside_closed_form("pendulum", z, x) == {}
+    sides = torch.stack([torch.where(z[:, 0] > 0, 2.0, 3.0) * z[:, 0], torch.where(z[:, 0] * z[:, 1] > 0, -4.0, -5.0) * z[:, 1]], dim=1)
+    turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]], dtype=torch.float64)
+    for latents, matrix in ((sides, torch.diag(torch.tensor([MU, LAM], dtype=torch.float64))), (z.flip(1), torch.diag(torch.tensor([LAM, MU])))):
+        assert beside_closed_form("slow_manifold", Dense(turn @ matrix.double() @ turn.T), latents @ turn.T, x)["closed_form_rel_err"] < 1e-6
+        assert beside_closed_form("slow_manifold", Dense(matrix.double()), latents @ turn.T, x)["closed_form_rel_err"] > 0.1
+    assert beside_closed_form("slow_manifold", Diagonal(torch.tensor([MU, LAM])), x, x)["closed_form_rel_err"] > 0.1
+    assert beside_closed_form("slow_manifold", DecayRotation(*torch.ones(2, 1), torch.empty(0)), z, x) == {}
+    assert beside_closed_form("pendulum", Diagonal(torch.tensor([MU, LAM])), z, x) == {}
 
 
 def test_training_finds_the_rates(tmp_path: Path) -> None:

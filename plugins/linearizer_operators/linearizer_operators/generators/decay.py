@@ -23,5 +23,5 @@ def parameter_of(decay: Tensor, spectrum: Spectrum) -> Tensor:
 
 
 def spread(largest: float, count: int) -> Tensor:
-    """``count`` numbers, evenly spread over (0, ``largest``]."""
-    return largest * torch.arange(1, count + 1) / max(count, 1)
+    """``count`` rates of decay, evenly spread on a logarithmic scale over two decades up to ``largest``; the largest comes last."""
+    return largest * 100 ** -torch.arange(count).flip(0).div(max(count - 1, 1))

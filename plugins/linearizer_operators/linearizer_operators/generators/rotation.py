@@ -37,7 +37,7 @@ class RotationGenerator(GeneratorCore):
         left_over = dim % 2 if config.real is None else config.real + (dim - config.real) % 2
         pairs = (dim - left_over) // 2
         if config.harmonics is None:
-            start = spread(config.frequency, pairs)
+            start = config.frequency * torch.arange(1, pairs + 1) / max(pairs, 1)
         else:
             start = config.frequency * (torch.arange(pairs) % (config.harmonics + 1)).to(torch.get_default_dtype())
         self.frequencies = nn.Parameter(start / PACE)
