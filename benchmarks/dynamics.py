@@ -1,9 +1,9 @@
 """Dynamics beside published figures: DeepKoopman's four systems, the pendulum of consistent Koopman autoencoders, and a system that cannot be linear.
 
-    python -m benchmarks.dynamics [NAME ...] [--runs runs] [--out benchmarks/results/dynamics]
+    python -m benchmarks.dynamics [NAME ...] [--runs runs] [--out benchmarks/results]
 
 Trains ``configs/dynamics_NAME.toml`` as they stand, one after another, in processes of their own. A run that is finished already is read, not repeated;
-one that was interrupted goes on. Writes OUT.json and OUT.md.
+one that was interrupted goes on. Writes OUT/dynamics.json and OUT/dynamics.md, and the tables into docs/dynamics.md.
 
 The published figures are those of Lusch, Kutz and Brunton (arXiv 1712.09707) and of the notebooks beside their code: 30-step prediction losses divided by
 the weight they carry there, and relative errors of one step. Those of Azencot et al. (arXiv 2003.02236) are read off the figure beside their code.
@@ -19,9 +19,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks.publish import insert
+from benchmarks.tools.environment import environment
+from benchmarks.tools.results import Results
 from benchmarks.tools.tables import number, table
-from linearizer_core.files import write_json, write_text
 
+COMMITTED = Path(__file__).parent / "results"
+PAGE = Path(__file__).parents[1] / "docs" / "dynamics.md"
 SYSTEMS = ("slow_manifold", "pendulum", "fluid_on", "fluid_off", "koopmanae_pendulum", "double_well")
 MOVES = ("moving_digit",)
 DEEP_KOOPMAN = {
@@ -50,13 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.dynamics", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join((*SYSTEMS, *MOVES))}; all when none is given")
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="folder of the runs")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/dynamics"), help="results, without suffix")
+    parser.add_argument("--out", type=Path, default=COMMITTED, help="folder of the results")
     options = parser.parse_args(arguments)
+    if unknown := set(options.names) - {*SYSTEMS, *MOVES}:
+        parser.error(f"no such run: {', '.join(sorted(unknown))}; there are {', '.join((*SYSTEMS, *MOVES))}")
     reports = {name: train(name, options.runs) for name in options.names or (*SYSTEMS, *MOVES)}
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    write_json(options.out.with_suffix(".json"), reports)
-    write_text(options.out.with_suffix(".md"), report_text(reports) + "\n")
-    print(report_text(reports))
+    text = report_text(reports)
+    facts = environment("cpu", data="made from equations, and the digits inside scikit-learn")
+    cases = [{"name": name, **report} for name, report in reports.items()]
+    Results("dynamics", "python -m benchmarks.dynamics", False, facts, {}, cases).write(options.out, "", text)
+    if options.out == COMMITTED:
+        insert(PAGE, "dynamics", text)
+    print(text)
 
 
 def report_text(reports: dict[str, dict[str, Any]]) -> str:

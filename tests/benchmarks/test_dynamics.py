@@ -25,13 +25,13 @@ def test_finished_runs_are_read_and_put_beside_published_figures(tmp_path: Path,
     for number, name in enumerate(("pendulum", "slow_manifold", "koopmanae_pendulum")):
         (tmp_path / f"dynamics_{name}").mkdir()
         (tmp_path / f"dynamics_{name}" / "report.json").write_text(json.dumps(report(10.0**-number)))
-    main(["slow_manifold", "pendulum", "koopmanae_pendulum", "--runs", str(tmp_path), "--out", str(tmp_path / "results" / "dynamics")])
+    main(["slow_manifold", "pendulum", "koopmanae_pendulum", "--runs", str(tmp_path), "--out", str(tmp_path / "results")])
     text = (tmp_path / "results" / "dynamics.md").read_text()
     assert text in capsys.readouterr().out + "\n"
     assert "| slow_manifold | 0.1 | 4.38e-07 | 0.1 | 1.16e-06 | 0.1 | 12 |\n| pendulum | 1 | 2.66e-05 |" in text
     assert "| ours, from 2 coordinates | 0.01 | 0.01 |" in text
     assert "2 CPU cores (a machine)" in text
-    assert json.loads((tmp_path / "results" / "dynamics.json").read_text())["pendulum"]["train_seconds"] == 12.0
+    assert json.loads((tmp_path / "results" / "dynamics.json").read_text())["cases"][1]["train_seconds"] == 12.0
 
 
 @pytest.mark.parametrize("name", [*SYSTEMS, *MOVES])
@@ -41,3 +41,9 @@ def test_every_system_has_its_configuration(name: str) -> None:
 
 def test_published_figures_belong_to_systems() -> None:
     assert set(DEEP_KOOPMAN) < set(SYSTEMS)
+
+
+def test_a_wrong_name_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["pendulums"])
+    assert "no such run: pendulums; there are slow_manifold" in capsys.readouterr().err
