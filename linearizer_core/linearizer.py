@@ -97,6 +97,19 @@ class Linearizer:
         self._require_endomorphism("an exponential")
         return Linearizer(self.domain, self.operator.expm(t))
 
+    def evolve(self, x: Tensor, t: float | Tensor) -> Tensor:
+        r"""The flow of the generator A: :math:`x(t) = g^{-1}(e^{tA} g(x))`, for a batch ``x`` ``(B, *shape)`` with one time for all or one for each, ``(B,)``.
+
+        ``t`` may be any real number: negative times run backward.
+
+        Raises:
+            NotEndomorphismError: unless gx is gy.
+            ShapeMismatchError: for another number of times than of examples.
+        """
+        self._require_endomorphism("a flow")
+        latent = self.domain.to_latent(x)
+        return self.domain.from_latent(self.operator.evolve(latent, t).to(latent.dtype))
+
     @property
     def T(self) -> Linearizer:
         r"""The adjoint with respect to the induced inner products: :math:`\langle f(u), v\rangle_y = \langle u, f^T(v)\rangle_x`."""

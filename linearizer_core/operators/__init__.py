@@ -2,6 +2,7 @@
 
 from linearizer_core.operators.base import DENSE_LIMIT, SVD, LinearOperator
 from linearizer_core.operators.convolution import Convolution
+from linearizer_core.operators.decay_rotation import DecayRotation
 from linearizer_core.operators.dense import Dense
 from linearizer_core.operators.diagonal import Diagonal
 from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank
@@ -17,6 +18,7 @@ __all__ = [
     "DENSE_LIMIT",
     "SVD",
     "Convolution",
+    "DecayRotation",
     "Dense",
     "Diagonal",
     "IdentityPlusLowRank",

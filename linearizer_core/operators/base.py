@@ -12,6 +12,7 @@ from torch import Tensor
 
 from linearizer_core.errors import ArtifactError, DenseLimitError, ShapeMismatchError, TruncationError
 from linearizer_core.operators import matrix_functions
+from linearizer_core.operators.times import apply_at_times
 
 DENSE_LIMIT = 4096
 """Largest dimension at which an operation without a structured answer may form a dense matrix (4096 x 4096 float64: 134 MB)."""
@@ -204,6 +205,37 @@ class LinearOperator(ABC):
         """
         return self._dense_function("expm", lambda matrix: matrix_functions.expm(t * matrix))
 
+    def evolve(self, z: Tensor, t: float | Tensor) -> Tensor:
+        r"""The flow of the generator A: :math:`e^{tA} z`, with a time of its own for every row.
+
+        ``z`` is ``(..., n)``; ``t``, any real numbers, broadcasts against its leading dimensions: ``z[:, None]`` and ``t`` ``(B, T)`` give ``(B, T, n)``.
+        Differentiable in ``z``, in ``t`` and in the tensors of the operator. Exponentials are computed in float64, each distinct time once; the result has
+        the wider dtype of operator and ``z``. Kinds with closed forms keep them (O(n) for `Diagonal` and `DecayRotation`); others form one dense
+        matrix for each distinct time, below `DENSE_LIMIT`.
+
+        Raises:
+            ShapeMismatchError: when the operator is not square, or ``z`` and ``t`` do not fit together.
+            DenseLimitError: where a dense matrix would be too large.
+
+        Example:
+            >>> import torch
+            >>> from linearizer_core.operators import Diagonal
+            >>> Diagonal(torch.tensor([0.0, -1.0])).evolve(torch.ones(2), torch.tensor([0.0, 0.6931]))
+            tensor([[1.0000, 1.0000],
+                    [1.0000, 0.5000]])
+        """
+        self._require_square("evolve")
+        if z.ndim == 0 or z.shape[-1] != self.shape[1]:
+            raise ShapeMismatchError(f"{self!r} evolves shape {tuple(z.shape)}; expected (..., {self.shape[1]}): flatten the latent first")
+        given = torch.as_tensor(t, dtype=torch.float64, device=z.device)
+        try:
+            times = given + z.new_zeros(z.shape[:-1], dtype=torch.float64)
+        except RuntimeError as error:
+            raise ShapeMismatchError(f"times of shape {tuple(given.shape)} do not broadcast against rows of shape {tuple(z.shape[:-1])}") from error
+        rows = z.double().expand(*times.shape, z.shape[-1])
+        found = self._evolve(rows.reshape(-1, z.shape[-1]), times.reshape(-1))
+        return found.reshape(rows.shape).to(torch.promote_types(self.dtype, z.dtype))
+
     def svd(self) -> SVD:
         """The singular value decomposition, structured where the operator is (see `SVD`)."""
         found = self._svd()
@@ -361,6 +393,11 @@ class LinearOperator(ABC):
 
         self._require_square(name)
         return Dense(function(self._limited_dense(name).double())).to(self.dtype)
+
+    def _evolve(self, z: Tensor, t: Tensor) -> Tensor:
+        """`evolve` of rows ``(N, n)`` at times ``(N,)``, both float64."""
+        matrix = self._limited_dense("evolve").double()
+        return apply_at_times(lambda times: matrix_functions.expm(times[:, None, None] * matrix), z, t)
 
     def _integer_power(self, n: int) -> LinearOperator:
         half = self if n == 1 else self._integer_power(n // 2)

@@ -86,6 +86,9 @@ class Diagonal(LinearOperator):
     def expm(self, t: float = 1.0) -> Diagonal:
         return Diagonal((t * self.values.double()).exp().to(self.dtype))
 
+    def _evolve(self, z: Tensor, t: Tensor) -> Tensor:
+        return (t[:, None] * self.values.double()).exp() * z
+
     def _integer_power(self, n: int) -> Diagonal:
         return Diagonal((self.values.double() ** n).to(self.dtype))
 

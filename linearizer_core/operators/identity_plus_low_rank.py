@@ -103,6 +103,13 @@ class IdentityPlusLowRank(LinearOperator):
     def expm(self, t: float = 1.0) -> LinearOperator:
         return self._in_shared_subspace(lambda operator: operator.expm(t))
 
+    def _evolve(self, z: Tensor, t: Tensor) -> Tensor:
+        from linearizer_core.operators.shared_subspace import SharedSubspace
+
+        wide = self.to(torch.float64)
+        identity = torch.eye(self.columns, dtype=torch.float64, device=self.device)
+        return SharedSubspace(wide.scale, wide.left, identity, wide.right)._evolve(z, t)
+
     def _integer_power(self, n: int) -> LinearOperator:
         return self._in_shared_subspace(lambda operator: operator._integer_power(n))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from linearizer_core.errors import ArtifactError
 from linearizer_core.operators.base import LinearOperator
 from linearizer_core.operators.convolution import Convolution
+from linearizer_core.operators.decay_rotation import DecayRotation
 from linearizer_core.operators.dense import Dense
 from linearizer_core.operators.diagonal import Diagonal
 from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank
@@ -16,7 +17,8 @@ from linearizer_core.operators.scaled_identity import ScaledIdentity
 from linearizer_core.operators.shared_subspace import SharedSubspace
 
 KINDS: dict[str, type[LinearOperator]] = {
-    cls.kind: cls for cls in (Convolution, Dense, Diagonal, IdentityPlusLowRank, LowRank, Mask, Product, RotatedDiagonal, ScaledIdentity, SharedSubspace, Sum)
+    cls.kind: cls
+    for cls in (Convolution, DecayRotation, Dense, Diagonal, IdentityPlusLowRank, LowRank, Mask, Product, RotatedDiagonal, ScaledIdentity, SharedSubspace, Sum)
 }
 
 

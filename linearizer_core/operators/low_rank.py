@@ -110,6 +110,11 @@ class LowRank(LinearOperator):
         self._require_square("expm")
         return IdentityPlusLowRank(0.0, self.left, self.right).expm(t)
 
+    def _evolve(self, z: Tensor, t: Tensor) -> Tensor:
+        from linearizer_core.operators.identity_plus_low_rank import IdentityPlusLowRank
+
+        return IdentityPlusLowRank(0.0, self.left, self.right)._evolve(z, t)
+
     def _integer_power(self, n: int) -> LowRank:
         return LowRank(self.left @ torch.linalg.matrix_power(self.right.mT @ self.left, n - 1), self.right)
 

@@ -106,6 +106,9 @@ class Mask(LinearOperator):
     def expm(self, t: float = 1.0) -> Diagonal:
         return Diagonal(self._values).expm(t)
 
+    def _evolve(self, z: Tensor, t: Tensor) -> Tensor:
+        return Diagonal(self._values)._evolve(z, t)
+
     def _integer_power(self, n: int) -> Mask:
         return self
 

@@ -57,10 +57,11 @@ def expm(matrix: Tensor) -> Tensor:
 
 
 def phi_1(matrix: Tensor) -> Tensor:
-    r"""The entire function :math:`\varphi_1(X) = (e^X - I) X^{-1}`, defined for singular X too, from one augmented exponential."""
-    size = len(matrix)
-    augmented = torch.cat([torch.cat([matrix, torch.eye(size, dtype=matrix.dtype, device=matrix.device)], dim=1), matrix.new_zeros(size, 2 * size)])
-    return expm(augmented)[:size, size:]
+    r"""The entire function :math:`\varphi_1(X) = (e^X - I) X^{-1}` of matrices ``(..., n, n)``, singular ones too, from one augmented exponential each."""
+    size = matrix.shape[-1]
+    identity = torch.eye(size, dtype=matrix.dtype, device=matrix.device).expand_as(matrix)
+    augmented = torch.cat([torch.cat([matrix, identity], dim=-1), matrix.new_zeros(*matrix.shape[:-1], 2 * size)], dim=-2)
+    return expm(augmented)[..., :size, size:]
 
 
 def real_power(matrix: Tensor, exponent: float, precision: float) -> Tensor:

@@ -108,6 +108,10 @@ class RotatedDiagonal(LinearOperator):
     def expm(self, t: float = 1.0) -> RotatedDiagonal:
         return self._with(Diagonal(self.values).expm(t))
 
+    def _evolve(self, z: Tensor, t: Tensor) -> Tensor:
+        wide = self.to(torch.float64)
+        return wide.rotate(Diagonal(wide.values)._evolve(wide.rotate_back(z), t))
+
     def _integer_power(self, n: int) -> RotatedDiagonal:
         return self._with(Diagonal(self.values)._integer_power(n))
 

@@ -101,6 +101,9 @@ class ScaledIdentity(LinearOperator):
     def expm(self, t: float = 1.0) -> ScaledIdentity:
         return self._with((t * self.scale.double()).exp())
 
+    def _evolve(self, z: Tensor, t: Tensor) -> Tensor:
+        return (t[:, None] * self.scale.double()).exp() * z
+
     def _integer_power(self, n: int) -> ScaledIdentity:
         return self._with(self.scale.double() ** n)
 

@@ -15,6 +15,7 @@ from linearizer_core.operators.low_rank import LowRank
 from linearizer_core.operators.matrix_functions import inverse, phi_1
 from linearizer_core.operators.scaled_identity import ScaledIdentity
 from linearizer_core.operators.tall import inner_products, triangular_factor
+from linearizer_core.operators.times import apply_at_times
 
 
 @final
@@ -125,6 +126,11 @@ class SharedSubspace(LinearOperator):
     def expm(self, t: float = 1.0) -> SharedSubspace:
         growth, core = (t * self.scale.double()).exp(), t * self.core.double()
         return self._with(growth, growth * phi_1(core @ self.gram.double()) @ core)
+
+    def _evolve(self, z: Tensor, t: Tensor) -> Tensor:
+        core, inner = self.core.double(), self.core.double() @ self.gram.double()
+        inside = apply_at_times(lambda times: times[:, None, None] * phi_1(times[:, None, None] * inner) @ core, z @ self.right.double(), t)
+        return (t[:, None] * self.scale.double()).exp() * (z + inside @ self.left.double().mT)
 
     def _real_power(self, exponent: float) -> LinearOperator:
         return self.to_low_rank()._real_power(exponent)

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from linearizer_core.condition import Condition
 from linearizer_core.core_operator import CoreOperator, TimeDependentCore
 from linearizer_core.errors import CheckFailure, ConditionError, ConfigError, LinearizerError, NoTerminalLimitError, NotInitializedError, UnknownSolverError
+from linearizer_core.generator_core import GeneratorCore
 from linearizer_core.operators import LinearOperator
 from linearizer_core.operators.flow import time_grid
 from linearizer_core.testing.check import Check, Context, SkipCheck
@@ -126,7 +127,7 @@ def laws_of_operator(subject: CoreSubject, context: Context) -> None:
 
 def dtype(subject: CoreSubject, context: Context) -> None:
     for specimen in _specimens(subject):
-        wide = [made.to_dense() for made in specimen.operators()]
+        wide = [made.to_dense().clone() for made in specimen.operators()]  # a matrix that is a parameter changes with it
         specimen.core.float()
         for expected, made in zip(wide, specimen.operators(), strict=True):
             if (expected.dtype, made.dtype) != (torch.float64, torch.float32):
@@ -198,6 +199,25 @@ def conditions_used(subject: CoreSubject, context: Context) -> str:
             return ", ".join(core.conditions)
         raise CheckFailure(f"{specimen}: it declares conditions ({', '.join(core.conditions)}), but works without; raise ConditionError")
     raise SkipCheck("it takes no conditions")
+
+
+# --- cores that generate a flow ----------------------------------------------------------------------------
+
+
+def flow(subject: CoreSubject, context: Context) -> str:
+    largest = 0.0
+    for specimen in _specimens(subject):
+        core = specimen.core
+        if not isinstance(core, GeneratorCore):
+            raise SkipCheck("it generates no flow in continuous time")
+        z, s, t = (torch.randn(*shape, dtype=torch.float64) for shape in ((4, core.dim), (4,), (4,)))
+        one_by_one = torch.stack([core.generator_at(row).expm(float(time))(row) for row, time in zip(z, t, strict=True)])
+        claim = f"{specimen}: evolve(z, t) is not the exponential of generator_at(z), row by row"
+        require_close(core.evolve(z, t), one_by_one, _EXACT, claim, "the two must be one flow")
+        claim = f"{specimen}: evolving for s and then for t is not evolving for s + t"
+        cause = "the generator may depend on z through invariants of its own flow only"
+        largest = max(largest, require_close(core.evolve(core.evolve(z, s), t), core.evolve(z, s + t), _EXACT, claim, cause))
+    return f"largest error {largest:.1e}"
 
 
 # --- cores that depend on time ----------------------------------------------------------------------------
@@ -328,6 +348,7 @@ CHECKS = tuple(
         ("state-dict", "loaded into a fresh object it gives the same bits", state_dict),
         ("modes-agree", "two calls, and both modes, give the same operator", modes_agree),
         ("conditions-used", "a declared condition changes the operator, and must be given", conditions_used),
+        ("flow", "for a generator, evolving for s and then for t is evolving for s + t, and the exponential of the generator at each latent", flow),
         ("predict-matches-at", "predict(z, t) is at(t)(z), under conditions too, row by row", predict_matches_at),
         ("at-times", "at_times gives at(t) for each of the times, in their order", at_times),
         ("velocity", "velocity_at(t) is (A_t - I)/(1 - t)", velocity),

@@ -129,6 +129,15 @@ def semigroup(subject: OperatorSubject, context: Context) -> None:
     require_close(_matrix(a.expm(0.3) @ a.expm(0.4)), _matrix(a.expm(0.7)), _DECOMPOSED, claim, "the exponentials of one operator form a semigroup")
 
 
+def evolve(subject: OperatorSubject, context: Context) -> None:
+    a = _square(subject)
+    a = a / max(1.0, float(torch.linalg.matrix_norm(_matrix(a), 2)))
+    z, times = _vectors(3, 1, a.shape[1]), torch.tensor([[0.3, -0.8], [1.1, 0.3], [0.0, 0.5]], dtype=torch.float64)
+    expected = torch.stack([torch.stack([a.expm(t)(row[0]) for t in each]) for row, each in zip(z, times.tolist(), strict=True)])
+    claim, cause = "evolve(z, t) is not expm(t)(z), row by row", "each row has a time of its own"
+    require_close(a.evolve(z, times), expected, _DECOMPOSED, claim, cause)
+
+
 def mask_idempotence(subject: OperatorSubject, context: Context) -> None:
     a = _made(subject)
     if not isinstance(a, Mask):
@@ -265,6 +274,7 @@ CHECKS = tuple(
         ("inverse", "A^-1 A is the identity; a singular or rectangular operator refuses", inverse),
         ("power", "powers are those of the matrix, and square roots square back", power),
         ("semigroup", "expm(s) @ expm(t) is expm(s + t), and the exponential of the matrix", semigroup),
+        ("evolve", "evolve(z, t) is expm(t)(z), with a time for every row", evolve),
         ("mask-idempotence", "a mask is its own square, bit for bit", mask_idempotence),
         ("storage", "rebuilt from its tensors, or from a file, it has the same bits", storage),
         ("dtypes", "results have the wider dtype of operator and vector, and float32 agrees with float64", dtypes),

@@ -109,6 +109,41 @@ def test_expm_is_a_semigroup_and_right(kind: str, n: int, seed: int, s: float, t
 
 
 @settings(deadline=None, max_examples=60)
+@given(kind=kinds, n=sizes, seed=seeds)
+def test_evolve_is_the_exponential_of_each_row(kind: str, n: int, seed: int) -> None:
+    g = seeded(seed)
+    a = make(kind, n, n, g) / 3
+    z, t = normal(g, 3, 1, n), normal(g, 3, 4)
+    t[1] = t[0]  # some times are shared, others are not
+    expected = torch.stack([torch.stack([dense(a.expm(float(time))) @ row[0] for time in times]) for row, times in zip(z, t, strict=True)])
+    assert relative_error(a.evolve(z, t), expected) < 1e-11
+    assert relative_error(a.evolve(a.evolve(z, t), -t), z.expand(3, 4, n)) < 1e-9
+    assert relative_error(a.evolve(z[0, 0], 0.7), dense(a.expm(0.7)) @ z[0, 0]) < 1e-11
+
+
+@pytest.mark.parametrize("kind", sorted(MAKERS))
+def test_evolve_has_the_derivative_of_the_equation(kind: str) -> None:
+    g = seeded(3)
+    a = make(kind, 4, 4, g) / 3
+    t = normal(g, 5).requires_grad_()
+    z = normal(g, 5, 4)
+    moved = a.evolve(z, t)
+    weights = normal(g, 5, 4)
+    (slope,) = torch.autograd.grad((weights * moved).sum(), t)
+    assert relative_error(slope, (weights * a(moved)).sum(1).detach()) < 1e-11
+
+
+def test_evolve_refuses_what_does_not_fit() -> None:
+    a = Diagonal(torch.ones(3))
+    with pytest.raises(ShapeMismatchError, match="expected a square operator"):
+        LowRank(torch.ones(3, 1), torch.ones(2, 1)).evolve(torch.ones(2), 1.0)
+    with pytest.raises(ShapeMismatchError, match="flatten the latent first"):
+        a.evolve(torch.ones(4), 1.0)
+    with pytest.raises(ShapeMismatchError, match="do not broadcast"):
+        a.evolve(torch.ones(4, 3), torch.ones(5))
+
+
+@settings(deadline=None, max_examples=60)
 @given(kind=kinds, n=sizes, seed=seeds, exponent=st.integers(-3, 5))
 def test_integer_powers_and_inverse(kind: str, n: int, seed: int, exponent: int) -> None:
     a = make(kind, n, n, seeded(seed))

@@ -56,7 +56,7 @@ GOOD = {"format": "1", "kind": "diagonal"}
 @pytest.mark.parametrize(
     ("tensors", "metadata", "message"),
     [
-        (VECTOR, {"format": "1", "kind": "hologram"}, "unknown kind 'hologram', expected one of: convolution, dense"),
+        (VECTOR, {"format": "1", "kind": "hologram"}, "unknown kind 'hologram', expected one of: convolution, decay_rotation, dense"),
         (VECTOR, {"format": "2", "kind": "diagonal"}, "expected format 1"),
         (VECTOR, {"format": "1"}, "expected format 1 and a kind"),
         (VECTOR, None, "expected format 1"),

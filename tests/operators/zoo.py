@@ -9,6 +9,7 @@ from torch import Tensor
 
 from linearizer_core.operators import (
     Convolution,
+    DecayRotation,
     Dense,
     Diagonal,
     IdentityPlusLowRank,
@@ -39,6 +40,11 @@ def _scaled_identity(m: int, n: int, g: torch.Generator, dtype: torch.dtype) -> 
 
 def _diagonal(m: int, n: int, g: torch.Generator, dtype: torch.dtype) -> LinearOperator:
     return Diagonal(normal(g, n, dtype=dtype))
+
+
+def _decay_rotation(m: int, n: int, g: torch.Generator, dtype: torch.dtype) -> LinearOperator:
+    pairs = n // 2 if n < 5 else 2
+    return DecayRotation(normal(g, pairs, dtype=dtype), normal(g, pairs, dtype=dtype), normal(g, n - 2 * pairs, dtype=dtype))
 
 
 def _mask(m: int, n: int, g: torch.Generator, dtype: torch.dtype) -> LinearOperator:
@@ -86,6 +92,7 @@ def _sum(m: int, n: int, g: torch.Generator, dtype: torch.dtype) -> LinearOperat
 
 SQUARE_MAKERS: dict[str, Maker] = {
     "scaled_identity": _scaled_identity,
+    "decay_rotation": _decay_rotation,
     "diagonal": _diagonal,
     "mask": _mask,
     "rotated_diagonal": _rotated_diagonal,

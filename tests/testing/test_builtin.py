@@ -16,6 +16,7 @@ from linearizer_core import plugins
 from linearizer_core.config import Component
 from linearizer_core.operators import (
     Convolution,
+    DecayRotation,
     Dense,
     Diagonal,
     IdentityPlusLowRank,
@@ -108,6 +109,18 @@ CORES = [
     CoreSubject("projector", title="projector-top-k", options={"form": "top_k", "rank": 2}),
     CoreSubject("projector", title="projector-rotated", options={"form": "rotated", "rank": 2, "reflections": 3}),
     CoreSubject("projector", title="projector-oblique", options={"form": "oblique", "rank": 2}),
+    CoreSubject("generator", title="generator-invariants", options={"spectrum": "conservative", "frequency_network": 8}, shapes=[(6, 6)]),
+    *(
+        CoreSubject("generator", title=f"generator-{structure}-{spectrum}", options={"structure": structure, "spectrum": spectrum}, shapes=[(6, 6)])
+        for structure, spectrum in (
+            ("decay_rotation", "stable"),
+            ("diagonal", "free"),
+            ("low_rank", "stable"),
+            ("low_rank", "free"),
+            ("dense", "stable"),
+            ("dense", "free"),
+        )
+    ),
 ]
 
 
@@ -122,6 +135,7 @@ def normal(*shape: int) -> torch.Tensor:
 
 OPERATORS: dict[str, LinearOperator] = {
     "convolution": Convolution(normal(1, 2, 2, 3, 3), (3, 4)),
+    "decay_rotation": DecayRotation(normal(2), normal(3)[:2], normal(1)),
     "dense": Dense(normal(4, 6)),
     "diagonal": Diagonal(normal(5)),
     "identity_plus_low_rank": IdentityPlusLowRank(0.7, normal(6, 2), normal(2, 6).T),
@@ -157,8 +171,13 @@ def test_flow(subject: Subject, check: Check) -> None:
     check(subject)
 
 
+@parametrize_with_checks([TaskSubject("dynamics", options={"padding": 1})])
+def test_dynamics(subject: Subject, check: Check) -> None:
+    check(subject)
+
+
 def test_every_task_is_tried() -> None:
-    assert built_in("task") == ["flow"]
+    assert sorted(built_in("task")) == ["dynamics", "flow", "ign"]
 
 
 # --- datasets --------------------------------------------------------------------------------------------
@@ -184,7 +203,16 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-OPTIONS: dict[str, dict[str, Any]] = {"digits": {}, "mnist": {"validation": 20}, "npz": {}, "image_folder": {"size": 8, "channels": 1}}
+FEW = {"train": 20, "validation": 5, "test": 5, "steps": 4}
+OPTIONS: dict[str, dict[str, Any]] = {
+    "digits": {},
+    "mnist": {"validation": 20},
+    "npz": {},
+    "image_folder": {"size": 8, "channels": 1},
+    "moving_digit": {"size": 8, "train": 20, "test": 5, "frames": 3, "test_frames": 3},
+    "koopmanae_pendulum": {"window": 50, "horizon": 20},
+    **dict.fromkeys(("slow_manifold", "pendulum", "fluid_on_attractor", "fluid_off_attractor", "double_well"), FEW),
+}
 
 
 @pytest.mark.parametrize("name", built_in("dataset"))

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from linearizer_core.condition import Condition, require_label
 from linearizer_core.core_operator import CoreOperator, TimeDependentCore
 from linearizer_core.errors import ConditionError
-from linearizer_core.operators import Dense, LinearOperator, ScaledIdentity
+from linearizer_core.generator_core import GeneratorCore
+from linearizer_core.operators import Dense, Diagonal, LinearOperator, ScaledIdentity
 from linearizer_core.operators.flow import velocity_operator
 from linearizer_core.testing import CoreSubject
 
@@ -129,6 +130,23 @@ class FalseRank(Decay):
     leading_rank = 2
 
 
+class NoFlow(GeneratorCore):
+    """The generator depends on z through its length, which changes along the flow."""
+
+    def __init__(self, shape: tuple[int, int], conditions: dict[str, int] | None = None) -> None:
+        super().__init__(shape[0])
+        self.rates = nn.Parameter(torch.ones(shape[0]))
+
+    def operator(self, condition: Condition | None = None) -> LinearOperator:
+        return Diagonal(self.rates)
+
+    def generator_at(self, z: Tensor) -> LinearOperator:
+        return Diagonal(self.rates * z.norm())
+
+    def evolve(self, z: Tensor, t: float | Tensor) -> Tensor:
+        return (torch.as_tensor(t)[..., None] * self.rates * z.norm(dim=-1, keepdim=True)).exp() * z
+
+
 def subject(make: Any, **options: Any) -> CoreSubject:
     return CoreSubject(make, shapes=[(4, 4)], **options)
 
@@ -144,6 +162,7 @@ WRONG = {
     "state-dict": subject(UnsavedState),
     "modes-agree": subject(TrainingDiffers),
     "conditions-used": subject(IgnoresItsCondition),
+    "flow": subject(NoFlow),
     "predict-matches-at": subject(OtherPrediction),
     "at-times": subject(OtherTimes),
     "velocity": subject(OtherVelocity),
@@ -156,6 +175,7 @@ WRONG = {
 ALSO: dict[str, set[str]] = {}
 
 MORE = [
+    ("flow", subject(lambda shape, conditions: _OtherEvolution(shape)), "is not the exponential of generator_at"),
     ("predict-matches-at", subject(lambda shape, conditions: _FirstLabelForAll(shape, conditions)), "under conditions predict.z, t. is not at.t..z."),
     ("conditions-used", subject(lambda shape, conditions: _Optional(shape, conditions)), "declares conditions .label., but works without"),
     ("gradients", subject(lambda shape, conditions: _NoGraph(shape)), "no gradient reaches any parameter"),
@@ -187,3 +207,8 @@ class _Optional(Matrix):
 class _NoGraph(Matrix):
     def operator(self, condition: Condition | None = None) -> LinearOperator:
         return Dense(self.weight[0].detach())
+
+
+class _OtherEvolution(NoFlow):
+    def generator_at(self, z: Tensor) -> LinearOperator:
+        return self.operator()

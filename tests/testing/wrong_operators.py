@@ -92,6 +92,11 @@ class WrongExponential(Plain):
         return super().expm()
 
 
+class OneTimeForAll(Plain):
+    def _evolve(self, z: Tensor, t: Tensor) -> Tensor:
+        return super()._evolve(z, t[:1].expand_as(t))
+
+
 class RoundedMask(Mask):
     def _apply(self, z: Tensor) -> Tensor:
         return super()._apply(z) * (1 + 2.0**-52)
@@ -151,6 +156,7 @@ WRONG = {
     "inverse": subject(WrongInverse),
     "power": subject(WrongCube),
     "semigroup": subject(WrongExponential),
+    "evolve": subject(OneTimeForAll),
     "mask-idempotence": OperatorSubject(RoundedMask(torch.tensor([True, False, True]), dtype=torch.float64)),
     "storage": subject(lambda matrix: HiddenPart(matrix, 2.0)),
     "dtypes": subject(AlwaysFloat64),
@@ -160,6 +166,7 @@ WRONG = {
 }
 
 ALSO = {
+    "semigroup": {"evolve"},  # a row at a time is the same exponential
     "linearity": {"power"},  # A A^T has entries above 3
     "adjoint": {"algebra"},  # A A^T again
     "inverse": {"power"},  # of negative exponents

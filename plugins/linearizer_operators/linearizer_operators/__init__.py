@@ -1,5 +1,13 @@
-"""Core operators: projectors, convolutions, and linear end-point predictors that depend on time."""
+"""Core operators: projectors, convolutions, generators of flows, and linear end-point predictors that depend on time."""
 
-from linearizer_operators.config import ConvolutionConfig, GaussianConfig, IdentityPlusLowRankConfig, LowRankConfig, ProjectorConfig, SharedSubspaceConfig
+from linearizer_operators.config import (
+    ConvolutionConfig,
+    GaussianConfig,
+    GeneratorConfig,
+    IdentityPlusLowRankConfig,
+    LowRankConfig,
+    ProjectorConfig,
+    SharedSubspaceConfig,
+)
 
-__all__ = ["ConvolutionConfig", "GaussianConfig", "IdentityPlusLowRankConfig", "LowRankConfig", "ProjectorConfig", "SharedSubspaceConfig"]
+__all__ = ["ConvolutionConfig", "GaussianConfig", "GeneratorConfig", "IdentityPlusLowRankConfig", "LowRankConfig", "ProjectorConfig", "SharedSubspaceConfig"]

@@ -53,6 +53,10 @@ class IdentityPlusLowRankConfig(BaseModel):
     rank: int = Field(16, ge=1, description="rank of what is added to the identity")
 
 
+Spectrum = Literal["free", "stable", "conservative"]
+"""What is known of the eigenvalues of a generator: nothing, real parts of at most 0, real parts of 0."""
+
+
 class GaussianConfig(BaseModel):
     """Options of the core ``gaussian``.
 
@@ -128,4 +132,51 @@ class ProjectorConfig(BaseModel):
     def _check_rank(self) -> Self:
         if self.rank is None and self.form in ("top_k", "oblique"):
             raise ValueError(f"form = {self.form!r} needs a rank, got none; give core.rank, or use 'mask' or 'rotated' to learn it")
+        return self
+
+
+class GeneratorConfig(BaseModel):
+    """Options of the core ``generator``.
+
+    Example:
+        >>> GeneratorConfig().structure
+        'decay_rotation'
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    structure: Literal["decay_rotation", "diagonal", "low_rank", "dense"] = Field(
+        "decay_rotation",
+        description="blocks that rotate and decay, real rates alone, or matrices: of low rank, or full. Blocks and rates have exponentials in closed form",
+    )
+    spectrum: Spectrum = Field(
+        "free", description="free; stable: no eigenvalue has a positive real part; conservative: all are imaginary, and latents keep their length"
+    )
+    frequency: float = Field(1.0, gt=0, description="angular frequencies at the start are spread evenly up to this one; the scale of matrices")
+    harmonics: int | None = Field(
+        None,
+        ge=0,
+        description="decay_rotation: pairs start at 0, 1, ... up to so many times the frequency, in turn, as periodic motion needs; none: spread evenly",
+    )
+    decay: float = Field(1.0, gt=0, description="rates of decay at the start are spread over two decades up to this one; pairs start at a hundredth of it")
+    real: int | None = Field(
+        None, ge=0, description="decay_rotation: coordinates that decay without rotating, one more where pairs would not fit; none: D mod 2"
+    )
+    rank: int = Field(4, ge=1, description="low_rank: k, the dimension of what moves")
+    frequency_network: int | None = Field(
+        None, ge=1, description="conservative decay_rotation: hidden units of a network by which frequencies depend on the radii of the pairs; none: constant"
+    )
+    controls: int = Field(0, ge=0, description="m, the control inputs of the data")
+
+    @model_validator(mode="after")
+    def _frequencies_depend_on_invariants(self) -> Self:
+        if self.frequency_network is not None and (self.structure, self.spectrum) != ("decay_rotation", "conservative"):
+            raise ConfigError(
+                f"frequency_network = {self.frequency_network} with structure = {self.structure!r}, spectrum = {self.spectrum!r}; only radii that stay "
+                "constant may choose frequencies, or there is no flow: set structure = 'decay_rotation' and spectrum = 'conservative'"
+            )
+        if self.frequency_network is not None and self.controls:
+            raise ConfigError(
+                f"controls = {self.controls} with a frequency_network: inputs change the radii, which then are no invariants; leave one of them out"
+            )
         return self

@@ -27,6 +27,13 @@ def linearizer_operators() -> Sequence[OperatorSpec]:
             reference="arXiv 2510.08570",
         ),
         OperatorSpec(
+            "generator",
+            target="linearizer_operators.generators.choose:generator",
+            config="linearizer_operators.config:GeneratorConfig",
+            summary="Generator of a flow in continuous time, z(t) = exp(tA) z: decaying rotations, real rates, low rank or dense, stable if asked for",
+            reference="arXiv 2510.08570",
+        ),
+        OperatorSpec(
             "identity_plus_low_rank",
             target="linearizer_operators.identity_plus_low_rank:IdentityPlusLowRankCore",
             config="linearizer_operators.config:IdentityPlusLowRankConfig",
