@@ -172,7 +172,7 @@ def test_what_belongs_to_places_serves_one_size() -> None:
 @pytest.mark.parametrize(
     ("core", "backbone", "message"),
     [
-        (Component(name="projector"), COUPLING, "ProjectorCore has none; set core.name = 'convolution'"),
+        (Component(name="projector"), COUPLING, "MaskProjector has none; set core.name = 'convolution'"),
         (Component(name="shared_subspace", rank=2), COUPLING, "SharedSubspaceCore has none"),
         (CONVOLUTION, Component(name="coupling"), r"places are mixed at its end"),
         (CONVOLUTION, Component(name="glow", steps=1, width=4), r"places are mixed at its end"),

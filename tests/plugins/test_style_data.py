@@ -16,9 +16,9 @@ from safetensors.torch import save_file
 from linearizer_core.data import Splits
 from linearizer_core.errors import ConfigError, DataError
 from linearizer_core.factory import create_dataset
+from linearizer_core.figures.files import read_picture
 from linearizer_core.testing import DatasetSubject, run_checks
 from linearizer_style.config import GatysConfig, StyleTeacherConfig
-from linearizer_style.pictures import read_picture, write_picture
 from linearizer_style.teacher_data import StyleTeacher
 from linearizer_style.teachers.contract import taught
 from linearizer_style.teachers.fast_network import FastStyleNetwork
@@ -121,51 +121,6 @@ def test_pairs_of_unequal_size_and_pictures_without_pairs(side_by_side: Path, tm
     Image.fromarray(places()).save(lonely / "door.png")
     with pytest.raises(DataError, match="holds no pairs"):
         loaded(lonely)
-
-
-# --- pictures -------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L", "LA", "P", "CMYK", "1", "I;16"])
-def test_every_kind_of_picture_is_read(mode: str, tmp_path: Path) -> None:
-    path = tmp_path / ("picture.tif" if mode == "CMYK" else "picture.png")
-    if mode == "I;16":
-        Image.fromarray(np.full((4, 6), 65535 // 2, dtype=np.uint16)).save(path)
-    else:
-        Image.new("RGB", (6, 4), (255, 255, 255) if mode == "1" else (128, 128, 128)).convert(mode).save(path)
-    picture = read_picture(path)
-    assert picture.shape == (3, 4, 6)
-    assert float((picture - (1.0 if mode == "1" else 0.5)).abs().max()) < (0.11 if mode == "P" else 0.01)  # a palette has few greys
-
-
-def test_transparent_parts_are_white_and_pictures_upright(tmp_path: Path) -> None:
-    Image.new("RGBA", (6, 4), (0, 0, 0, 0)).save(tmp_path / "clear.png")
-    assert float(read_picture(tmp_path / "clear.png").min()) == 1
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turned by 90 degrees
-    Image.fromarray(places()).save(tmp_path / "turned.jpg", exif=exif)
-    assert read_picture(tmp_path / "turned.jpg").shape == (3, WIDTH, HEIGHT)
-    assert read_picture(tmp_path / "turned.jpg", 10).shape == (3, 30, 10)
-
-
-def test_pictures_that_cannot_be_read_or_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "text.png").write_text("no picture")
-    for name in ("text.png", "absent.png"):
-        with pytest.raises(DataError, match=f"{name} cannot be read as a picture"):
-            read_picture(tmp_path / name)
-    Image.fromarray(places()).save(tmp_path / "large.png")
-    monkeypatch.setattr("linearizer_style.pictures.LARGEST", 1000)
-    with pytest.raises(DataError, match=r"60 x 20 pixels, expected at most 1,000 in all; scale it down"):
-        read_picture(tmp_path / "large.png")
-    for path in (tmp_path / "picture.xyz", tmp_path / "absent" / "picture.png"):
-        with pytest.raises(DataError, match="cannot be written"):
-            write_picture(torch.zeros(3, 4, 4), path)
-
-
-def test_a_picture_comes_back_as_it_was_written(tmp_path: Path) -> None:
-    picture = torch.randint(0, 256, (3, 5, 7), generator=torch.Generator().manual_seed(0)).float() / 255
-    write_picture(picture, tmp_path / "picture.png")
-    assert torch.equal(read_picture(tmp_path / "picture.png"), picture)
 
 
 # --- teachers -----------------------------------------------------------------------------------------

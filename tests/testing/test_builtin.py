@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 
 from linearizer_core import plugins
@@ -41,6 +42,7 @@ from linearizer_core.testing import (
     parametrize_with_checks,
     run_checks,
 )
+from linearizer_style.teachers.fast_network import FastStyleNetwork
 
 
 def built_in(kind: plugins.ComponentKind) -> list[str]:
@@ -177,7 +179,7 @@ def test_dynamics(subject: Subject, check: Check) -> None:
 
 
 def test_every_task_is_tried() -> None:
-    assert sorted(built_in("task")) == ["dynamics", "flow", "ign"]
+    assert set(built_in("task")) <= {"dynamics", "flow", "ign", "style"}  # style in a file of its own in tests/plugins
 
 
 # --- datasets --------------------------------------------------------------------------------------------
@@ -189,13 +191,18 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("data")
     digits = load_digits()
     images, labels = (digits.images * 15).astype(np.uint8), digits.target.astype(np.uint8)
-    for name in ("mnist", "npz", "image_folder"):
+    for name in ("mnist", "npz", "image_folder", "style_pairs", "style_teacher"):
         (root / name).mkdir()
     for split, rows in (("train", slice(0, 80)), ("t10k", slice(80, 120))):
         for what, array in (("images-idx3", images[rows]), ("labels-idx1", labels[rows])):
             header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
             (root / "mnist" / f"{split}-{what}-ubyte.gz").write_bytes(gzip.compress(header + array.tobytes()))
         np.savez(root / "npz" / f"{'test' if split == 't10k' else split}.npz", images=images[rows], labels=labels[rows])
+    strip = np.concatenate(list(images[:12].repeat(2, axis=1)), axis=1)  # 12 digits in a row, 16 x 96 pixels
+    for name, picture in (("style_pairs/row.png", strip), ("style_pairs/row-negative.png", 255 - strip), ("style_teacher/row.png", strip)):
+        Image.fromarray(picture).save(root / name)
+    torch.manual_seed(0)
+    save_file(FastStyleNetwork().state_dict(), root / "network.safetensors")
     for number in range(30):
         folder = root / "image_folder" / str(labels[number])
         folder.mkdir(exist_ok=True)
@@ -213,11 +220,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "koopmanae_pendulum": {"window": 50, "horizon": 20},
     **dict.fromkeys(("slow_manifold", "pendulum", "fluid_on_attractor", "fluid_off_attractor", "double_well"), FEW),
 }
+CROPS = {"crop": 8, "crops": 10}
 
 
 @pytest.mark.parametrize("name", built_in("dataset"))
 def test_datasets(name: str, files: Path) -> None:
-    options = OPTIONS[name] | ({"root": files / name} if (files / name).exists() else {})
+    of_style = {"style_pairs": CROPS, "style_teacher": CROPS | {"networks": {"random": files / "network.safetensors"}}}
+    options = (OPTIONS | of_style)[name] | ({"root": files / name} if (files / name).exists() else {})
     assert [(result.check, result.message) for result in run_checks(DatasetSubject(name, options=options)) if result.status != "passed"] == []
 
 

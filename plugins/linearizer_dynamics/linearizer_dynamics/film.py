@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from linearizer_core.data import stack
-from linearizer_core.errors import ConfigError, DataError
+from linearizer_core.errors import ConfigError
+from linearizer_core.figures.files import read_example
 from linearizer_core.figures.images import is_image
 from linearizer_core.figures.panels import save_strips
 from linearizer_core.pretrained import Pretrained, load, uri_of
@@ -35,13 +35,7 @@ def first_frame(model: str, image: str) -> tuple[Pretrained, Tensor]:
             raise ConfigError(f"image {image}: there are {len(examples)} test examples, numbered from 0; give a smaller number")
         return pretrained, examples[int(image)]
     pretrained = load(uri_of(model))
-    channels, height, width = _require_frames(model, pretrained)
-    try:
-        with Image.open(image) as file:
-            picture = file.convert("L" if channels == 1 else "RGB").resize((width, height), Image.Resampling.BILINEAR)
-    except (OSError, UnidentifiedImageError) as error:
-        raise DataError(f"image {image}: {error}; give an image file, or the number of a test example") from error
-    return pretrained, torch.from_numpy(np.asarray(picture, dtype=np.float32) / 255).reshape(height, width, channels).permute(2, 0, 1)
+    return pretrained, read_example(Path(image), _require_frames(model, pretrained))
 
 
 def save_gif(path: Path, frames: Tensor, *, scale: int, pause: int) -> None:

@@ -29,8 +29,8 @@ def run_project(
         raise ConfigError(f"--output {output}: expected a file name that ends in .png")
     import torch
 
+    from linearizer_core.figures.files import read_example
     from linearizer_core.figures.panels import save_strips
-    from linearizer_core.figures.reading import read_sized
     from linearizer_core.metrics import max_abs_error
     from linearizer_core.pretrained import load, uri_of
     from linearizer_ign.model import IdempotentModel
@@ -38,7 +38,7 @@ def run_project(
     loaded = load(uri_of(model))
     if not isinstance(loaded.model, IdempotentModel):
         raise ConfigError(f"{model} is a model of the task {loaded.config.model.task.name!r}, expected one of the task 'ign'; train configs/ign_digits.toml")
-    x = torch.stack([read_sized(picture, loaded.config.data.shape) for picture in pictures])
+    x = torch.stack([read_example(picture, loaded.config.data.shape) for picture in pictures])
     f = loaded.linearizer()
     with torch.no_grad():
         once = f(x)

@@ -91,7 +91,7 @@ def run_styles(*, model: Model) -> None:
 
 
 def _write(picture: Path, model: str, size: int | None, output: Path, choose: Choice) -> None:
-    from linearizer_style.pictures import write_picture
+    from linearizer_core.figures.files import write_picture
 
     opened, content = _opened(model, picture, size)
     write_picture(opened.apply(content, choose), output)
@@ -99,8 +99,8 @@ def _write(picture: Path, model: str, size: int | None, output: Path, choose: Ch
 
 
 def _opened(model: str, picture: Path, size: int | None) -> tuple[OpenedStyles, Tensor]:
+    from linearizer_core.figures.files import read_picture
     from linearizer_style.opened import open_styles
-    from linearizer_style.pictures import read_picture
 
     return open_styles(model), read_picture(picture, size)
 

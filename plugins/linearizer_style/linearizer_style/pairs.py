@@ -8,9 +8,9 @@ import torch
 
 from linearizer_core.data import DataSource, Splits
 from linearizer_core.errors import DataError
+from linearizer_core.figures.files import eight_bits, pictures_in, read_picture
 from linearizer_style.config import StylePairsConfig
 from linearizer_style.crops import Pair, crop_splits
-from linearizer_style.pictures import eight_bits, pictures_in, read_picture
 
 _CONTENT = "content"
 

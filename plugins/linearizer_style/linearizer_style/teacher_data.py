@@ -8,9 +8,9 @@ import torch
 
 from linearizer_core.data import DataSource, Splits
 from linearizer_core.errors import DataError
+from linearizer_core.figures.files import eight_bits, pictures_in, read_picture
 from linearizer_style.config import StyleTeacherConfig
 from linearizer_style.crops import Pair, crop_splits
-from linearizer_style.pictures import eight_bits, pictures_in, read_picture
 from linearizer_style.teachers.contract import Teacher, taught
 from linearizer_style.teachers.fast_network import FastStyleNetwork
 from linearizer_style.teachers.gatys import Gatys

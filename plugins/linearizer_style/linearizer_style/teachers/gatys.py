@@ -10,9 +10,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from linearizer_core.errors import ConfigError
+from linearizer_core.figures.files import read_picture
 from linearizer_core.timm_models import IMAGENET_MEAN, IMAGENET_STD, frozen_timm_model
 from linearizer_style.config import GatysConfig
-from linearizer_style.pictures import read_picture
 
 
 @final

@@ -1,4 +1,4 @@
-"""Pictures as tensors, from any file that Pillow reads."""
+"""Single pictures in files: read from whatever Pillow decodes, and written."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from linearizer_core.errors import DataError
+from linearizer_core.errors import ConfigError, DataError
+from linearizer_core.figures.images import is_image
 
 EXTENSIONS = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
 LARGEST = 64_000_000
@@ -45,6 +46,25 @@ def read_picture(path: Path, side: int | None = None) -> Tensor:
         factor = side / min(flat.size)
         flat = flat.resize((round(flat.width * factor), round(flat.height * factor)), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(flat)).permute(2, 0, 1).float() / 255
+
+
+def read_example(path: Path, shape: tuple[int, ...]) -> Tensor:
+    """A picture as an example of the ``shape`` (C, H, W) of a model, float32 in [0, 1]: scaled and cropped around its centre; grey where C is 1.
+
+    Raises:
+        ConfigError: for a shape that is no image.
+        DataError: as `read_picture` does.
+    """
+    from torchvision.transforms.functional import center_crop, resize, rgb_to_grayscale
+
+    if not is_image(shape):
+        raise ConfigError(f"{path} is a picture, the model takes examples of shape {shape}, which are no images of one or three channels")
+    channels, height, width = shape
+    picture = read_picture(path)
+    factor = max(height / picture.shape[1], width / picture.shape[2])
+    scaled = resize(picture, [max(height, round(factor * picture.shape[1])), max(width, round(factor * picture.shape[2]))], antialias=True)
+    cropped: Tensor = center_crop(scaled, [height, width])
+    return rgb_to_grayscale(cropped).clamp(0, 1) if channels == 1 else cropped.clamp(0, 1)
 
 
 def pictures_in(folder: Path) -> list[Path]:
