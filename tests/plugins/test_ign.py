@@ -11,18 +11,22 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import Tensor
+from typer.testing import CliRunner
 
+from linearizer_core.artifact import ArtifactConfig
 from linearizer_core.config import Component, ModelConfig, TrainingConfig
 from linearizer_core.data import DataInfo, Splits, TensorTable, stack
 from linearizer_core.errors import ConfigError
 from linearizer_core.factory import create_core, create_dataset
 from linearizer_core.metrics import psnr
 from linearizer_core.operators import Mask
-from linearizer_core.pretrained import build_model
+from linearizer_core.pretrained import Pretrained, build_model
 from linearizer_core.task import Task
 from linearizer_core.testing.perturb import perturb
 from linearizer_core.training import fit
+from linearizer_ign.cli import app
 from linearizer_ign.config import CorruptionConfig, ProjectionConfig
 from linearizer_ign.corruption import add_noise, blur, corrupt, invert, occlude
 from linearizer_ign.evaluation import damage, leading_part
@@ -33,6 +37,7 @@ from linearizer_ign.stage import ProjectionStage
 BACKBONE = Component(name="coupling", levels=[{"couplings": 2, "width": 8}], dense={"couplings": 2, "width": 32}, normalize={"shift": -0.3, "scale": 2.0})
 PRIOR = {"name": "coupling", "dense": {"couplings": 4, "width": 32}, "class_scale": True, "final_mixing": False}
 LATTICE = Component(name="lattice", levels=[{"couplings": 2, "width": 8}], dense={"couplings": 2, "width": 32})
+CORE = Component(name="projector", rank=8)
 CORES = {
     "leading": {"rank": 8},
     "top_k": {"form": "top_k", "rank": 8},
@@ -317,3 +322,31 @@ def test_damage_is_the_same_in_every_report(splits: Splits) -> None:
     x: Tensor = stack(splits.test, 20)["x"]
     first, second = damage(x), damage(x)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+# --- the command ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def saved(splits: Splits, trained: tuple[Task, IdempotentModel, Path]) -> Path:
+    task, model, folder = trained
+    parts = ModelConfig(task=Component(name="ign", generation={"components": 8, "prior": {"backbone": PRIOR}}), backbone=BACKBONE, core=CORE)
+    return Pretrained(task, model, ArtifactConfig(model=parts, data=splits.info)).save_pretrained(folder / "model")
+
+
+def test_pictures_are_projected_from_the_command_line(saved: Path, tmp_path: Path) -> None:
+    for size, name in ((8, "same.png"), (40, "large.png")):
+        Image.new("L", (size, size + 4), 90).save(tmp_path / name)
+    call = CliRunner().invoke(app, ["project", str(tmp_path / "same.png"), str(tmp_path / "large.png"), "-m", str(saved), "-o", str(tmp_path / "out.png")])
+    assert call.exit_code == 0, call.output
+    assert "2 pictures projected; projecting them again changes no pixel by more than" in call.output
+    with Image.open(tmp_path / "out.png") as drawn:
+        assert min(drawn.size) > 100
+
+
+def test_a_model_of_another_task_is_refused(tmp_path: Path) -> None:
+    Image.new("L", (8, 8)).save(tmp_path / "x.png")
+    call = CliRunner().invoke(app, ["project", str(tmp_path / "x.png"), "-m", "flow.cifar10"])
+    assert isinstance(call.exception, ConfigError)
+    assert "flow.cifar10 is a model of the task 'flow', expected one of the task 'ign'" in str(call.exception)
+    assert isinstance(CliRunner().invoke(app, ["project", "x.png", "-m", "flow.cifar10", "-o", "x.gif"]).exception, ConfigError)
