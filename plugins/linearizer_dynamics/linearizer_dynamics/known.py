@@ -23,15 +23,13 @@ def known_spectrum(data: str) -> list[complex] | None:
     return None
 
 
-def beside_closed_form(data: str, generator: LinearOperator, latents: Tensor, states: Tensor) -> dict[str, float]:
-    r"""How far learned ``latents`` ``(N, D)`` of ``states`` ``(N, n)`` are from the closed form, where the system called ``data`` has one.
+def beside_closed_form(generator: LinearOperator, latents: Tensor, states: Tensor) -> dict[str, float]:
+    r"""How far learned ``latents`` ``(N, D)`` of ``states`` ``(N, 2)`` of the slow manifold are from its closed form; nothing where A has complex eigenvalues.
 
     A linearizing map is known up to maps that commute with the flow. In the eigenvectors of the generator these scale each coordinate, on each side of the
     axes by another number, since no orbit crosses an axis (and they may bend one coordinate by powers of the others that have its rate). So the residual is
     that of the best scale for each coordinate and orthant, in the order of the rates, relative to the deviations of the closed form.
     """
-    if data != "slow_manifold":
-        return {}
     config = SlowManifoldConfig()
     expected = slow_manifold_map(states.double(), config.mu, config.lam)
     values, vectors = torch.linalg.eig(generator.to_dense().detach().double())

@@ -48,7 +48,10 @@ class RotationGenerator(GeneratorCore):
             slow = torch.full((pairs,), _SLOW * config.decay)
             self.rates = nn.Parameter(parameter_of(slow, config.spectrum))
             rest = parameter_of(spread(config.decay, left_over), config.spectrum)
-            self.register_parameter("rest", nn.Parameter(rest)) if left_over else self.register_buffer("rest", rest)
+            if left_over:
+                self.rest = nn.Parameter(rest)
+            else:
+                self.register_buffer("rest", rest)
         self.network: nn.Sequential | None = None
         if config.frequency_network is not None:
             width = config.frequency_network
