@@ -1,0 +1,284 @@
+"""Signatures of failure, each with a number, a threshold and what to do: the quick parts of the studies."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, final
+
+import torch
+from torch import Tensor
+
+from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.errors import LinearizerError, StepSizeError
+from linearizer_core.invertibility import adversarial, collisions, far_off_inputs, gain, round_trip, worst_layer
+from linearizer_core.invertibility.round_trip import REFUSALS
+from linearizer_core.metrics import max_abs_error, relative_error
+from linearizer_core.operators import LinearOperator
+from linearizer_core.study import StudySubject
+from linearizer_studies.examples import Examples
+from linearizer_studies.invertibility import bijections
+from linearizer_studies.words import counted, number
+
+Verdict = Literal["ok", "warn", "fail", "does not apply"]
+
+GREY = 1 / 510
+"""Half a grey level of 8-bit data in [0, 1]: a change above it shows."""
+
+_SEED = 0
+_EXAMPLES = 64
+_FEW = 8
+_SEARCH_STEPS = 10
+_EXACT = 1e-8
+_NEARLY_IDEMPOTENT = 0.1
+
+
+@final
+@dataclass(frozen=True)
+class Signature:
+    """One check.
+
+    Attributes:
+        name: what may be wrong.
+        number: what was measured; None where the question does not apply.
+        warn: from here on it is worth a look.
+        fail: from here on the model should not be used as it is. Numbers are bad above both; `smallest` turns that round.
+        measured: what the number is.
+        advice: what to do about it; why it does not apply, where it does not.
+        smallest: whether small numbers are bad.
+    """
+
+    name: str
+    number: float | None
+    warn: float
+    fail: float
+    measured: str
+    advice: str
+    smallest: bool = False
+
+    @property
+    def verdict(self) -> Verdict:
+        """Against the two thresholds; a number that is none fails.
+
+        Example:
+            >>> Signature("drift", 3e-4, 1e-4, 1e-2, "", "").verdict, Signature("drift", math.nan, 1e-4, 1e-2, "", "").verdict
+            ('warn', 'fail')
+        """
+        if self.number is None:
+            return "does not apply"
+        sign = -1 if self.smallest else 1
+        if not sign * self.number < sign * self.fail:
+            return "fail"
+        return "ok" if sign * self.number < sign * self.warn else "warn"
+
+
+@torch.no_grad()
+def examine(subject: StudySubject) -> list[Signature]:
+    """All signatures of a trained model, on test examples and on inputs far off them."""
+    examples = Examples.of(subject, _EXAMPLES)
+    return [
+        *_flow(subject, examples),
+        _idempotency(examples),
+        *[signature for name, g in bijections(subject.pretrained.model) for signature in _bijection(name, g, examples)],
+        _outputs(examples),
+    ]
+
+
+# --- one step and many -------------------------------------------------------------------------------
+
+
+def _flow(subject: StudySubject, examples: Examples) -> list[Signature]:
+    pretrained = subject.pretrained
+    core, config = pretrained.task.core(pretrained.model), pretrained.task.collapse()
+    apart, coarse = _DISAGREEMENT.asked, _COARSE.asked
+    if not isinstance(core, TimeDependentCore) or config is None:
+        why = f"{type(core).__name__} has no steps to collapse"
+        return [apart(None, why), coarse(None, why)]
+    plan = core.plan(config.steps, config.solver, config.terminal, tol=config.tol)
+    z = torch.randn(_EXAMPLES, core.dim, generator=torch.Generator().manual_seed(_SEED)).to(examples.x)
+    one = examples.f.operator(z)
+    loop = core.integrate(z, plan.grid, plan.solver, terminal=plan.terminal)
+    cut = "" if config.rank is None else f"the operator was cut to rank {config.rank} on purpose; "
+    disagreement = apart(
+        relative_error(one, loop),
+        f"{cut}the saved operator is not the product of the {len(plan.grid) - 1} steps of {plan.solver}: stages of the solver that are not nested, rounding of a "
+        "long product, or an operator of other weights; make it anew with `linearizer collapse RUN`, and see `linearizer study integration`",
+    )
+    stop = plan.grid[-1].item()
+    try:
+        exact = _exact(core, stop)
+    except LinearizerError as error:
+        told = "the steps became too small" if isinstance(error, StepSizeError) else str(error)
+        return [disagreement, coarse(None, f"the exact flow to t = {stop:g} is not known: {told}")]
+    return [
+        disagreement,
+        coarse(
+            relative_error(one.double(), exact(z.double())),
+            f"T = {len(plan.grid) - 1} steps of {plan.solver} are too few: `linearizer collapse RUN --tol 1e-6` chooses them, `--solver rk4` needs fewer",
+        ),
+    ]
+
+
+def _exact(core: TimeDependentCore, stop: float) -> LinearOperator:
+    if "exact" in core.solvers:
+        return core.propagator(torch.tensor([0.0, stop], dtype=torch.float64), "exact")
+    return core.one_step(solver="magnus4", terminal="last_step" if stop < 1 else "limit", stop=stop, tol=_EXACT if _is_double(core) else 1e-5)
+
+
+def _is_double(core: TimeDependentCore) -> bool:
+    return all(parameter.dtype == torch.float64 for parameter in core.parameters())
+
+
+# --- idempotence ---------------------------------------------------------------------------------------
+
+
+def _idempotency(examples: Examples) -> Signature:
+    f = examples.f
+    if not f.is_endomorphism:
+        return _DRIFT.asked(None, "gx is not gy: f cannot be applied to what it makes")
+    latents = examples.latents()
+    once = f.operator(latents)
+    if (gap := relative_error(f.operator(once), once)) > _NEARLY_IDEMPOTENT:
+        return _DRIFT.asked(None, f"A A differs from A by {number(gap)}: this map is not meant to be a projector")
+    drift = {}
+    for name, x in _inputs(examples).items():
+        span = float(x.max() - x.min()) or 1.0
+        drift[name] = _unless_refused(lambda x=x, span=span: _twice(examples, x) / span)  # type: ignore[misc]
+    worst = max(drift, key=lambda name: _or_infinite(drift[name]))
+    core = f"A A differs from A by {number(gap)}, so the core is no projector: " if gap > 1e-4 else "the core is a projector, so what drifts is g: "
+    return _DRIFT.asked(
+        drift[worst],
+        f"worst on {worst}; {core}"
+        + (
+            "use a core that is one by construction, such as `projector`"
+            if gap > 1e-4
+            else "bound its gain (`lipschitz`, `log_scale_budget`), or use `lattice`"
+        ),
+    )
+
+
+def _twice(examples: Examples, x: Tensor) -> float:
+    once = examples.f(x)
+    return max_abs_error(examples.f(once), once)
+
+
+# --- bijections ----------------------------------------------------------------------------------------
+
+
+def _bijection(name: str, g: object, examples: Examples) -> list[Signature]:
+    from linearizer_core.bijections import Bijection
+
+    assert isinstance(g, Bijection)
+    condition = None if examples.condition is None else examples.condition.only(g.conditions)
+    x = examples.x.reshape(len(examples.x), *g.in_shape)
+    some = torch.arange(min(_FEW, len(x)), device=x.device)
+    own = None if condition is None else condition.rows(some)
+    generator = torch.Generator(x.device).manual_seed(_SEED)
+    low, high = float(x.min()), float(x.max())
+
+    inputs = {kind: (each.reshape(len(each), *g.in_shape), condition) for kind, each in _inputs(examples).items()}
+    with torch.enable_grad():
+        found = _unless_refused_tensor(lambda: adversarial(g, x[some], own, generator=generator, steps=_SEARCH_STEPS, low=low, high=high), x[some])
+    inputs["searched"] = (found, own)
+    errors = {kind: _unless_refused(lambda each=each, c=c: round_trip(g, each, c).relative.maximum) for kind, (each, c) in inputs.items()}  # type: ignore[misc]
+    worst = max(errors, key=lambda kind: _or_infinite(errors[kind]))
+    layer = worst_layer(g, inputs[worst][0][: len(some)], own, name=name)
+
+    pairs = collisions(g, x, condition)
+    gains = gain(g, x[some], own)
+    return [
+        _COLLISION.asked(
+            0.0 if pairs.count else pairs.smallest_stretch,
+            f"{counted(pairs.count, 'pair')} of {pairs.pairs:,} share a latent; g loses what tells inputs apart: bound its scales (`log_scale_budget`), look at the "
+            "normalisation, and see `linearizer study invertibility`",
+            where=name,
+        ),
+        _ROUND_TRIP.asked(
+            errors[worst],
+            f"worst on {worst} inputs, most harm in {layer}; train with bounded scales (`log_scale_budget`, `lipschitz`), with the penalty `lipschitz` of a stage, "
+            "or take the backbone `lattice`",
+            where=name,
+        ),
+        _GAIN.asked(
+            float(gains.inverse.nan_to_num(0.0).max()),
+            f"small errors of a latent grow that much on the way back; most harm in {layer}; bound the scales, or add the penalty `lipschitz` to the stage",
+            where=name,
+        ),
+    ]
+
+
+def _outputs(examples: Examples) -> Signature:
+    if examples.from_noise:
+        scale = float(examples.x.abs().max()) or 1.0
+        noise = torch.randn(len(examples.x), examples.f.domain.dim, generator=torch.Generator().manual_seed(_SEED)).to(examples.x)
+        largest = float(examples.f(noise.reshape(-1, *examples.f.domain.shape)).abs().max()) / scale
+        return _EXPLOSION.asked(
+            largest, "samples leave the range of data: the prior does not fit the latents, or the inverse is steep there; lower the temperature"
+        )
+    found = {}
+    for name, x in _inputs(examples).items():
+        scale = float(x.abs().max()) or 1.0
+        found[name] = _unless_refused(lambda x=x, scale=scale: float(examples.f(x).abs().max()) / scale)  # type: ignore[misc]
+    worst = max(found, key=lambda name: _or_infinite(found[name]))
+    return _EXPLOSION.asked(
+        found[worst],
+        f"worst on {worst}; g^-1 explodes away from the latents of data: bound the gain (`lipschitz`, `log_scale_budget`), show such inputs in training, or take `lattice`",
+    )
+
+
+def _inputs(examples: Examples) -> dict[str, Tensor]:
+    x = examples.x
+    far = far_off_inputs(tuple(x.shape[1:]), len(x), torch.Generator(x.device).manual_seed(_SEED), reference=x)
+    return {"data": x, **far}
+
+
+def _unless_refused(measure: Callable[[], float]) -> float:
+    try:
+        return measure()
+    except REFUSALS:
+        return math.inf
+
+
+def _unless_refused_tensor(search: Callable[[], Tensor], otherwise: Tensor) -> Tensor:
+    try:
+        return search()
+    except REFUSALS:
+        return otherwise
+
+
+def _or_infinite(value: float) -> float:
+    return value if value == value else math.inf
+
+
+# --- what is asked -------------------------------------------------------------------------------------
+
+
+@final
+@dataclass(frozen=True)
+class _Question:
+    """A signature before it is measured."""
+
+    name: str
+    warn: float
+    fail: float
+    measured: str
+    smallest: bool = False
+
+    def asked(self, number: float | None, advice: str, *, where: str = "") -> Signature:
+        name = f"{self.name} ({where})" if where not in ("", "g") else self.name
+        return Signature(name, number, self.warn, self.fail, self.measured, advice, self.smallest)
+
+
+_DISAGREEMENT = _Question("one step is not many", 1e-4, 1e-2, "saved operator against the loop of its own steps, relative")
+_COARSE = _Question("too few steps", 1e-2, 1e-1, "saved operator against the exact flow to the same end, relative")
+_DRIFT = _Question("idempotency drift", 1e-4, GREY, "largest |f(f(x)) - f(x)| on data and far off it, in units of the range of the inputs")
+_COLLISION = _Question(
+    "latents not injective", 1e-2, 1e-4, "smallest |g(x) - g(y)| / |x - y| of test examples and neighbours; 0 where two share a latent", smallest=True
+)
+_ROUND_TRIP = _Question("round trip", 1e-4, GREY, "largest |g^-1(g(x)) - x| on data, far off it and where a search led, relative to the largest entry")
+_GAIN = _Question("exploding inverse", 1e2, 1e4, "largest singular value of the Jacobian of g^-1 at test examples")
+_EXPLOSION = _Question("exploding outputs", 1e1, 1e2, "largest |f(x)| on data and far off it, relative to the largest entry of the input")
+
+
+__all__ = ["GREY", "Signature", "Verdict", "examine"]
