@@ -8,5 +8,5 @@
 - `linearizer_studies.spectrum`: singular values and singular vectors as pictures
 - `linearizer_studies.doctor`: the quick parts as signatures of failure, each with a number, a threshold and advice
 - `linearizer_studies.config`: options, torch-free; `linearizer_studies.hooks`: registers them
-- `linearizer_studies.examples`, `linearizer_studies.triplets`, `linearizer_studies.words`: what they share
+- `linearizer_studies.examples`, `linearizer_studies.triplets`, `linearizer_studies.refusals`, `linearizer_studies.words`: what they share
 """

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, final
 
 import torch
 from torch import Tensor
 
+from linearizer_core.bijections import Bijection
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.errors import LinearizerError, StepSizeError
 from linearizer_core.invertibility import adversarial, collisions, far_off_inputs, gain, round_trip, worst_layer
-from linearizer_core.invertibility.round_trip import REFUSALS
+from linearizer_core.linearizer import Linearizer
 from linearizer_core.metrics import max_abs_error, relative_error
 from linearizer_core.operators import LinearOperator
 from linearizer_core.study import StudySubject
 from linearizer_studies.examples import Examples
 from linearizer_studies.invertibility import bijections
+from linearizer_studies.refusals import or_infinite, unless_refused
 from linearizer_studies.words import counted, number
 
 Verdict = Literal["ok", "warn", "fail", "does not apply"]
@@ -32,6 +34,7 @@ _FEW = 8
 _SEARCH_STEPS = 10
 _EXACT = 1e-8
 _NEARLY_IDEMPOTENT = 0.1
+_NO_PROJECTOR = 1e-4
 
 
 @final
@@ -102,8 +105,8 @@ def _flow(subject: StudySubject, examples: Examples) -> list[Signature]:
     cut = "" if config.rank is None else f"the operator was cut to rank {config.rank} on purpose; "
     disagreement = apart(
         relative_error(one, loop),
-        f"{cut}the saved operator is not the product of the {len(plan.grid) - 1} steps of {plan.solver}: stages of the solver that are not nested, rounding of a "
-        "long product, or an operator of other weights; make it anew with `linearizer collapse RUN`, and see `linearizer study integration`",
+        f"{cut}the saved operator is not the product of the {len(plan.grid) - 1} steps of {plan.solver}: stages that are not nested, rounding of a long "
+        "product, or an operator of other weights; make it anew with `linearizer collapse RUN`, and see `linearizer study integration`",
     )
     stop = plan.grid[-1].item()
     try:
@@ -115,19 +118,17 @@ def _flow(subject: StudySubject, examples: Examples) -> list[Signature]:
         disagreement,
         coarse(
             relative_error(one.double(), exact(z.double())),
-            f"T = {len(plan.grid) - 1} steps of {plan.solver} are too few: `linearizer collapse RUN --tol 1e-6` chooses them, `--solver rk4` needs fewer",
+            f"{len(plan.grid) - 1} steps of {plan.solver} are too few: `linearizer collapse RUN --tol 1e-6` chooses them, `--solver rk4` needs fewer",
         ),
     ]
 
 
 def _exact(core: TimeDependentCore, stop: float) -> LinearOperator:
+    """The exact flow to ``stop``; without closed form, by steps of a solver of high order, chosen for an error."""
     if "exact" in core.solvers:
         return core.propagator(torch.tensor([0.0, stop], dtype=torch.float64), "exact")
-    return core.one_step(solver="magnus4", terminal="last_step" if stop < 1 else "limit", stop=stop, tol=_EXACT if _is_double(core) else 1e-5)
-
-
-def _is_double(core: TimeDependentCore) -> bool:
-    return all(parameter.dtype == torch.float64 for parameter in core.parameters())
+    wide = copy.deepcopy(core).double()  # velocities in float32 are too rough for small errors
+    return wide.one_step(solver="magnus4", terminal="last_step" if stop < 1 else "limit", stop=stop, tol=_EXACT)
 
 
 # --- idempotence ---------------------------------------------------------------------------------------
@@ -135,41 +136,30 @@ def _is_double(core: TimeDependentCore) -> bool:
 
 def _idempotency(examples: Examples) -> Signature:
     f = examples.f
-    if not f.is_endomorphism:
-        return _DRIFT.asked(None, "gx is not gy: f cannot be applied to what it makes")
-    latents = examples.latents()
-    once = f.operator(latents)
+    if f.codomain.dim != f.domain.dim:
+        return _DRIFT.asked(None, "f maps between spaces of different dimensions, so it cannot be applied to what it makes")
+    projector = f if f.is_endomorphism else Linearizer(f.codomain, f.operator)  # a flow that ends in a subspace projects data onto it
+    once = f.operator(examples.latents())
     if (gap := relative_error(f.operator(once), once)) > _NEARLY_IDEMPOTENT:
         return _DRIFT.asked(None, f"A A differs from A by {number(gap)}: this map is not meant to be a projector")
-    drift = {}
-    for name, x in _inputs(examples).items():
-        span = float(x.max() - x.min()) or 1.0
-        drift[name] = _unless_refused(lambda x=x, span=span: _twice(examples, x) / span)  # type: ignore[misc]
-    worst = max(drift, key=lambda name: _or_infinite(drift[name]))
-    core = f"A A differs from A by {number(gap)}, so the core is no projector: " if gap > 1e-4 else "the core is a projector, so what drifts is g: "
-    return _DRIFT.asked(
-        drift[worst],
-        f"worst on {worst}; {core}"
-        + (
-            "use a core that is one by construction, such as `projector`"
-            if gap > 1e-4
-            else "bound its gain (`lipschitz`, `log_scale_budget`), or use `lattice`"
-        ),
-    )
+    drift = {name: unless_refused(lambda x=x: _twice(projector, x), math.inf) for name, x in _inputs(examples).items()}  # type: ignore[misc]
+    worst = max(drift, key=lambda name: or_infinite(drift[name]))
+    if gap > _NO_PROJECTOR:
+        cause = f"A A differs from A by {number(gap)}, so the core is no projector: use one that is by construction, such as `projector`"
+    else:
+        cause = "the core is a projector, so what drifts is g: bound its gain (`lipschitz`, `log_scale_budget`), or take the backbone `lattice`"
+    return _DRIFT.asked(drift[worst], f"worst on {worst}; {cause}")
 
 
-def _twice(examples: Examples, x: Tensor) -> float:
-    once = examples.f(x)
-    return max_abs_error(examples.f(once), once)
+def _twice(projector: Linearizer, x: Tensor) -> float:
+    once = projector(x)
+    return max_abs_error(projector(once), once) / (float(x.max() - x.min()) or 1.0)
 
 
 # --- bijections ----------------------------------------------------------------------------------------
 
 
-def _bijection(name: str, g: object, examples: Examples) -> list[Signature]:
-    from linearizer_core.bijections import Bijection
-
-    assert isinstance(g, Bijection)
+def _bijection(name: str, g: Bijection, examples: Examples) -> list[Signature]:
     condition = None if examples.condition is None else examples.condition.only(g.conditions)
     x = examples.x.reshape(len(examples.x), *g.in_shape)
     some = torch.arange(min(_FEW, len(x)), device=x.device)
@@ -178,11 +168,10 @@ def _bijection(name: str, g: object, examples: Examples) -> list[Signature]:
     low, high = float(x.min()), float(x.max())
 
     inputs = {kind: (each.reshape(len(each), *g.in_shape), condition) for kind, each in _inputs(examples).items()}
-    with torch.enable_grad():
-        found = _unless_refused_tensor(lambda: adversarial(g, x[some], own, generator=generator, steps=_SEARCH_STEPS, low=low, high=high), x[some])
+    found = unless_refused(lambda: adversarial(g, x[some], own, generator=generator, steps=_SEARCH_STEPS, low=low, high=high), x[some])
     inputs["searched"] = (found, own)
-    errors = {kind: _unless_refused(lambda each=each, c=c: round_trip(g, each, c).relative.maximum) for kind, (each, c) in inputs.items()}  # type: ignore[misc]
-    worst = max(errors, key=lambda kind: _or_infinite(errors[kind]))
+    errors = {kind: unless_refused(lambda sent=sent: round_trip(g, *sent).relative.maximum, math.inf) for kind, sent in inputs.items()}  # type: ignore[misc]
+    worst = max(errors, key=lambda kind: or_infinite(errors[kind]))
     layer = worst_layer(g, inputs[worst][0][: len(some)], own, name=name)
 
     pairs = collisions(g, x, condition)
@@ -190,14 +179,14 @@ def _bijection(name: str, g: object, examples: Examples) -> list[Signature]:
     return [
         _COLLISION.asked(
             0.0 if pairs.count else pairs.smallest_stretch,
-            f"{counted(pairs.count, 'pair')} of {pairs.pairs:,} share a latent; g loses what tells inputs apart: bound its scales (`log_scale_budget`), look at the "
-            "normalisation, and see `linearizer study invertibility`",
+            f"{counted(pairs.count, 'pair')} of {pairs.pairs:,} share a latent; g loses what tells inputs apart: bound its scales (`log_scale_budget`), look "
+            "at its normalisation, and see `linearizer study invertibility`",
             where=name,
         ),
         _ROUND_TRIP.asked(
             errors[worst],
-            f"worst on {worst} inputs, most harm in {layer}; train with bounded scales (`log_scale_budget`, `lipschitz`), with the penalty `lipschitz` of a stage, "
-            "or take the backbone `lattice`",
+            f"worst on {worst} inputs, most harm in {layer}; train bounded scales (`log_scale_budget`, `lipschitz`), or with the penalty `lipschitz` of a "
+            "stage, or take the backbone `lattice`",
             where=name,
         ),
         _GAIN.asked(
@@ -219,11 +208,11 @@ def _outputs(examples: Examples) -> Signature:
     found = {}
     for name, x in _inputs(examples).items():
         scale = float(x.abs().max()) or 1.0
-        found[name] = _unless_refused(lambda x=x, scale=scale: float(examples.f(x).abs().max()) / scale)  # type: ignore[misc]
-    worst = max(found, key=lambda name: _or_infinite(found[name]))
+        found[name] = unless_refused(lambda x=x, scale=scale: float(examples.f(x).abs().max()) / scale, math.inf)  # type: ignore[misc]
+    worst = max(found, key=lambda name: or_infinite(found[name]))
     return _EXPLOSION.asked(
         found[worst],
-        f"worst on {worst}; g^-1 explodes away from the latents of data: bound the gain (`lipschitz`, `log_scale_budget`), show such inputs in training, or take `lattice`",
+        f"worst on {worst}; g^-1 explodes away from the latents of data: bound its gain (`lipschitz`, `log_scale_budget`), or show such inputs in training",
     )
 
 
@@ -231,24 +220,6 @@ def _inputs(examples: Examples) -> dict[str, Tensor]:
     x = examples.x
     far = far_off_inputs(tuple(x.shape[1:]), len(x), torch.Generator(x.device).manual_seed(_SEED), reference=x)
     return {"data": x, **far}
-
-
-def _unless_refused(measure: Callable[[], float]) -> float:
-    try:
-        return measure()
-    except REFUSALS:
-        return math.inf
-
-
-def _unless_refused_tensor(search: Callable[[], Tensor], otherwise: Tensor) -> Tensor:
-    try:
-        return search()
-    except REFUSALS:
-        return otherwise
-
-
-def _or_infinite(value: float) -> float:
-    return value if value == value else math.inf
 
 
 # --- what is asked -------------------------------------------------------------------------------------
@@ -272,9 +243,9 @@ class _Question:
 
 _DISAGREEMENT = _Question("one step is not many", 1e-4, 1e-2, "saved operator against the loop of its own steps, relative")
 _COARSE = _Question("too few steps", 1e-2, 1e-1, "saved operator against the exact flow to the same end, relative")
-_DRIFT = _Question("idempotency drift", 1e-4, GREY, "largest |f(f(x)) - f(x)| on data and far off it, in units of the range of the inputs")
+_DRIFT = _Question("idempotency drift", 1e-4, GREY, "largest |f(f(x)) - f(x)| on data and far off it, in the range of the inputs")
 _COLLISION = _Question(
-    "latents not injective", 1e-2, 1e-4, "smallest |g(x) - g(y)| / |x - y| of test examples and neighbours; 0 where two share a latent", smallest=True
+    "latents not injective", 1e-2, 1e-4, "smallest |g(x) - g(y)| / |x - y|, test examples and neighbours; 0 for a shared latent", smallest=True
 )
 _ROUND_TRIP = _Question("round trip", 1e-4, GREY, "largest |g^-1(g(x)) - x| on data, far off it and where a search led, relative to the largest entry")
 _GAIN = _Question("exploding inverse", 1e2, 1e4, "largest singular value of the Jacobian of g^-1 at test examples")

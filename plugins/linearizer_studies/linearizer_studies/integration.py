@@ -69,8 +69,8 @@ class Integration(Study):
         rows = [row for terminal in terminals for solver in solvers for row in bench.rows(solver, terminal)]
         if not rows:
             raise ConfigError(f"none of {listed(solvers)} can be used with {listed(terminals)} and T = {self.config.steps}; name others")
-        orders = [_order_row(solver, terminal, rows, self.config.goals) for terminal in terminals for solver in solvers]
-        orders = [row for row in orders if row is not None]
+        found = [_order_row(solver, terminal, rows, self.config.goals) for terminal in terminals for solver in solvers]
+        orders = [row for row in found if row is not None]
         metrics: dict[str, Any] = {
             "solvers": listed(solvers),
             "terminals": listed(terminals),

@@ -182,8 +182,8 @@ def _findings(rows: Sequence[Row], metrics: dict[str, Any], judged: bool, labell
     sentences.append(f"At the middle a classifier is sure of some class with {sure}.")
     smoother = "smoother" if induced["bend, features"] < pixels["bend, features"] else "no smoother"
     sentences.append(
-        f"In features induced lines are {smoother} than pixel lines: they bend by {number(induced['bend, features'])} against {number(pixels['bend, features'])} "
-        f"and take {number(induced['detour, features'])} against {number(pixels['detour, features'])} times the distance of their ends."
+        f"In features induced lines are {smoother} than pixel lines: bend {number(induced['bend, features'])} against {number(pixels['bend, features'])}, "
+        f"detour {number(induced['detour, features'])} against {number(pixels['detour, features'])}."
     )
     return sentences
 

@@ -18,13 +18,13 @@ from linearizer_core.errors import CheckpointError, LinearizerError
 from linearizer_core.figures.curves import save_curves
 from linearizer_core.figures.images import is_image
 from linearizer_core.figures.panels import save_strips
-from linearizer_core.invertibility import adversarial, collisions, far_off_inputs, gain, logdet_error, worst_layer
-from linearizer_core.invertibility.round_trip import REFUSALS, RoundTrip, round_trip
+from linearizer_core.invertibility import RoundTrip, adversarial, collisions, far_off_inputs, gain, logdet_error, round_trip, worst_layer
 from linearizer_core.model import LinearizerModel
 from linearizer_core.study import Row, Study, StudyReport, StudySubject
 from linearizer_core.training.checkpoint import CheckpointFolder
 from linearizer_studies.config import InvertibilityConfig, Precision
 from linearizer_studies.examples import Examples
+from linearizer_studies.refusals import or_infinite, unless_refused
 from linearizer_studies.words import counted, number
 
 NOTES = {
@@ -152,7 +152,7 @@ class _Found:
             **({} if worst is None else {"data_float32": max(row["relative"] for row in single if row["input"] == "data")}),
             "collisions": sum(row["collisions"] for row in self.latents),
             "smallest_stretch": min(row["smallest stretch"] for row in self.latents),
-            "largest_gain": max(_or_infinite(row[f"gain of {way}"]) for row in self.latents for way in ("g", "g^-1")),
+            "largest_gain": max(or_infinite(row[f"gain of {way}"]) for row in self.latents for way in ("g", "g^-1")),
         }
 
 
@@ -173,10 +173,8 @@ def stressed(g: Bijection, x: Tensor, condition: Condition | None, config: Inver
     own = None if condition is None else condition.rows(some)
     kinds = {"data": x, "noisy data": x + config.noise * (high - low) * noise, **far}
     found = {kind: (inputs, condition) for kind, inputs in kinds.items()}
-    try:
-        worst = adversarial(g, x[some], own, generator=generator, steps=config.search_steps, low=low, high=high)
-    except REFUSALS:  # the search itself met an input that has no result; it stays among the kinds, as the start
-        worst = x[some]
+    # Where the search itself meets an input that has no result, its start stays.
+    worst = unless_refused(lambda: adversarial(g, x[some], own, generator=generator, steps=config.search_steps, low=low, high=high), x[some])
     return {**found, "searched": (worst, own)}
 
 
@@ -203,10 +201,7 @@ def _row(name: str, kind: str, precision: Precision, g: Bijection, x: Tensor, co
     with _lowered(precision, x):
         measured = _there_and_back(g, x, condition)
         grid = low + unit * levels.to(x.dtype)
-        try:
-            bits = changed_bits((g.inverse(g(grid, condition), condition).double() - low) / unit, levels)
-        except REFUSALS:
-            bits = 8.0
+        bits = unless_refused(lambda: changed_bits((g.inverse(g(grid, condition), condition).double() - low) / unit, levels), 8.0)
     error = math.inf if measured is None else measured.maximum
     return {
         "bijection": name,
@@ -227,10 +222,7 @@ def _lowered(precision: Precision, x: Tensor) -> AbstractContextManager[object]:
 
 def _there_and_back(g: Bijection, x: Tensor, condition: Condition | None) -> RoundTrip | None:
     """The round trip; None where the bijection refuses an input."""
-    try:
-        return round_trip(g, x, condition)
-    except REFUSALS:
-        return None
+    return unless_refused(lambda: round_trip(g, x, condition), None)
 
 
 def _relative(measured: RoundTrip | None) -> float:
@@ -238,11 +230,7 @@ def _relative(measured: RoundTrip | None) -> float:
 
 
 def _severity(row: Row) -> float:
-    return _or_infinite(row["relative"]) if row["precision"] != "float64" else 0.0
-
-
-def _or_infinite(value: float) -> float:
-    return value if value == value else math.inf
+    return or_infinite(row["relative"]) if row["precision"] != "float64" else 0.0
 
 
 def _logdet(g: Bijection, x: Tensor, condition: Condition | None, few: Tensor) -> float | None:
@@ -262,9 +250,8 @@ def _draw(g: Bijection, inputs: dict[str, tuple[Tensor, Condition | None]], path
         some = torch.arange(min(_SHOWN, len(x)), device=x.device)
         x = x[some]
         condition = None if condition is None else condition.rows(some)
-        try:
-            back = g.inverse(g(x, condition), condition)
-        except REFUSALS:
+        back = unless_refused(lambda x=x, condition=condition: g.inverse(g(x, condition), condition), None)  # type: ignore[misc]
+        if back is None:
             continue
         error = (back - x).nan_to_num(math.inf).abs()
         largest = float(error.max())
@@ -278,8 +265,8 @@ def _findings(found: _Found, checkpoints: Sequence[Row], metrics: dict[str, Any]
     sentences = []
     for precision in config.precisions:
         rows = [row for row in found.rows if row["precision"] == precision]
-        worst = max(rows, key=lambda row: _or_infinite(row["relative"]))
-        data = max((row for row in rows if row["input"] == "data"), key=lambda row: _or_infinite(row["relative"]))
+        worst = max(rows, key=lambda row: or_infinite(row["relative"]))
+        data = max((row for row in rows if row["input"] == "data"), key=lambda row: or_infinite(row["relative"]))
         kept, changed = data["bits kept"], [f"{number(row['changed bits'])} of 8 bits change" for row in (data, worst)]
         sentences.append(
             f"{precision}: test examples come back within {number(data['relative'])} of their largest entry ({kept:.0f} bits kept, {changed[0]}); "
@@ -294,10 +281,10 @@ def _findings(found: _Found, checkpoints: Sequence[Row], metrics: dict[str, Any]
     for kind, layer in found.layers:
         sentences.append(f"Most harm on {kind} inputs does {layer}.")
     exact = [row for row in found.rows if row["precision"] == "float64" and row["input"] == "data"]
-    if exact and max(_or_infinite(row["relative"]) for row in exact) > 1e-6:
+    if exact and max(or_infinite(row["relative"]) for row in exact) > 1e-6:
         sentences.append("What is lost in float64 too is no rounding: an inverse that is approximate, or wrong.")
     if len(checkpoints) > 1:
-        course = {step: max(_or_infinite(row["searched"]) for row in checkpoints if row["step"] == step) for step in (checkpoints[0]["step"], "saved")}
+        course = {step: max(or_infinite(row["searched"]) for row in checkpoints if row["step"] == step) for step in (checkpoints[0]["step"], "saved")}
         first, last = course.values()
         since = f"the first checkpoint that is kept, step {checkpoints[0]['step']:,}"
         sentences.append(f"From {since}, to the saved model the searched round trip went from {number(first)} to {number(last)}.")

@@ -59,11 +59,12 @@ class Nullspace(Study):
         same = f.is_endomorphism and relative_error(operator.T(latents), operator(latents)) < 1e-6
         outputs = examples.x if tuple(examples.x.shape[1:]) == f.codomain.shape else f(inputs)
         spaces.append(_Subspace(f.codomain, _complement(operator.T, self.config.rtol), f.codomain.to_latent(outputs)))
-        if metrics["nullity"]:
+        if metrics["nullity"] and not examples.from_noise:
             metrics["unseen_share"] = spaces[0].share
         if metrics["deficiency"]:
             metrics["unreachable_share"] = spaces[1].share
-        figures, rows = [], []
+        figures: list[str] = []
+        rows: list[dict[str, Any]] = []
         if metrics["nullity"]:
             rows, figures = self._move(examples, spaces[0], inputs, folder)
             metrics["moved_inputs"] = max(row["input moved by"] for row in rows)
@@ -81,7 +82,7 @@ class Nullspace(Study):
         return StudyReport(metrics, tuple(figures), NOTES, tuple(_findings(metrics, examples)), tables)
 
     def _shown(self, space: _Subspace) -> int:
-        return min(self.config.directions, space.directions.shape[1])
+        return min(self.config.directions, len(space.deviations))
 
     def _move(self, examples: Examples, space: _Subspace, inputs: Tensor, folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
         """Move the first input along null directions; the change of inputs and outputs, and pictures of both."""
