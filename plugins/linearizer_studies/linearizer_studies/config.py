@@ -66,7 +66,7 @@ class NullspaceConfig(StudyConfig):
 
     directions: int = Field(4, ge=1, description="null directions shown")
     examples: int = Field(200, ge=2, description="test examples")
-    strength: PositiveFloat = Field(2.0, description="how far inputs are moved, in deviations of the test latents along the direction")
+    strength: PositiveFloat = Field(8.0, description="how far inputs are moved, in deviations of the test latents along the direction")
     rtol: float = Field(1e-6, gt=0, lt=1, description="singular values up to this part of the largest count as zero")
 
 

@@ -12,7 +12,9 @@ from torch import Tensor
 from linearizer_core.condition import Condition
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.data import stack
+from linearizer_core.figures.images import is_image
 from linearizer_core.linearizer import Linearizer
+from linearizer_core.metrics import psnr
 from linearizer_core.space import InducedSpace
 from linearizer_core.study import StudySubject
 
@@ -69,6 +71,11 @@ class Examples:
     def latents(self) -> Tensor:
         """The latents of the examples on the side of data, ``(N, D)``."""
         return (self.f.codomain if self.from_noise else self.f.domain).to_latent(self.x)
+
+
+def psnr_db(value: Tensor, reference: Tensor) -> float:
+    """PSNR in decibels; of images, clamped to [0, 1], as they are shown."""
+    return psnr(value.clamp(0, 1), reference.clamp(0, 1)) if is_image(tuple(value.shape[1:])) else psnr(value, reference)
 
 
 def core_condition(categories: Mapping[str, int] | None, device: torch.device) -> Condition | None:

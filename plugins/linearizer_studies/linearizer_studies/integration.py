@@ -14,14 +14,14 @@ from torch import Tensor
 
 from linearizer_core.condition import Condition
 from linearizer_core.core_operator import FlowPlan, TimeDependentCore
-from linearizer_core.errors import ConfigError, NoTerminalLimitError
+from linearizer_core.errors import ConfigError, NoTerminalLimitError, StepSizeError
 from linearizer_core.figures.curves import save_curves
-from linearizer_core.metrics import psnr, relative_error
+from linearizer_core.metrics import relative_error
 from linearizer_core.operators import LinearOperator
 from linearizer_core.operators.flow import SOLVERS, Terminal, time_grid
 from linearizer_core.study import Row, Study, StudyReport, StudySubject
 from linearizer_studies.config import IntegrationConfig
-from linearizer_studies.examples import core_condition
+from linearizer_studies.examples import core_condition, psnr_db
 from linearizer_studies.words import listed, number
 
 CLOSED_FORM = "exact"
@@ -39,6 +39,7 @@ NOTES = {
 }
 _SEED = 0
 _ROUNDING = 1e-11
+_LARGEST_TOL = 1e-7
 _COARSE = 0.3
 _SEARCH_SOLVER = "magnus4"
 
@@ -69,7 +70,7 @@ class Integration(Study):
         rows = [row for terminal in terminals for solver in solvers for row in bench.rows(solver, terminal)]
         if not rows:
             raise ConfigError(f"none of {listed(solvers)} can be used with {listed(terminals)} and T = {self.config.steps}; name others")
-        found = [_order_row(solver, terminal, rows, self.config.goals) for terminal in terminals for solver in solvers]
+        found = [_order_row(solver, terminal, rows, self.config.goals, bench.exact.floor) for terminal in terminals for solver in solvers]
         orders = [row for row in found if row is not None]
         metrics: dict[str, Any] = {
             "solvers": listed(solvers),
@@ -93,8 +94,17 @@ class _Exact:
     def __init__(self, core: TimeDependentCore, z: Tensor, tol: float) -> None:
         self.core, self.tol = core, tol
         self.closed = CLOSED_FORM in core.solvers
-        self.name = "the closed form of the core" if self.closed else f"{_SEARCH_SOLVER}, steps chosen for an error of {tol:.0e}"
         self._known: dict[tuple[float, bool], Tensor] = {(0.0, False): z}
+
+    @property
+    def name(self) -> str:
+        """What the flow is known from."""
+        return "the closed form of the core" if self.closed else f"{_SEARCH_SOLVER}, steps chosen for an error of {self.tol:.0e}"
+
+    @property
+    def floor(self) -> float:
+        """Errors below it are not those of a solver."""
+        return _ROUNDING if self.closed else max(_ROUNDING, 10 * self.tol)
 
     def at(self, time: float, terminal: Terminal) -> Tensor | None:
         """The vectors at ``time``; None where the flow has no end at t = 1."""
@@ -110,8 +120,14 @@ class _Exact:
     def _propagator(self, start: float, stop: float, terminal: Terminal) -> LinearOperator:
         if self.closed:
             return self.core.propagator(torch.tensor([start, stop], dtype=torch.float64), CLOSED_FORM)
-        found = self.core.adaptive_grid(tol=self.tol, solver=_SEARCH_SOLVER, terminal=terminal, start=start, stop=stop)
-        return self.core.propagator(found.times, _SEARCH_SOLVER, terminal=terminal)
+        while True:
+            try:
+                found = self.core.adaptive_grid(tol=self.tol, solver=_SEARCH_SOLVER, terminal=terminal, start=start, stop=stop)
+                return self.core.propagator(found.times, _SEARCH_SOLVER, terminal=terminal)
+            except StepSizeError:  # rounding of large dense operators is above small errors
+                if self.tol > _LARGEST_TOL:
+                    raise
+                self.tol *= 10
 
 
 @final
@@ -181,7 +197,7 @@ class _Bench:
         condition = None if self.space.condition is None else self.space.condition.rows(shown)
         space = type(self.space)(self.space.bijection, condition)
         one, many = (space.from_latent(each[shown].to(latents.dtype)) for each in (latents, exact))
-        return psnr(one, many)
+        return psnr_db(one, many)
 
 
 @dataclass(frozen=True)
@@ -193,10 +209,10 @@ class Fit:
     last: int
 
 
-def fit_order(steps: Sequence[int], errors: Sequence[float], *, points: int = 4) -> Fit | None:
+def fit_order(steps: Sequence[int], errors: Sequence[float], *, points: int = 4, floor: float = _ROUNDING) -> Fit | None:
     r"""The slope of :math:`-\log e` over :math:`\log T` by least squares, on the last ``points`` before rounding takes over.
 
-    Errors above 0.3 are not yet in the regime of the solver; from the first error below 1e-11 on, rounding decides. None where fewer than three points remain.
+    Errors above 0.3 are not yet in the regime of the solver; from the first error below ``floor`` on, rounding decides. None where fewer than three points remain.
 
     Example:
         >>> fit = fit_order([2, 4, 8, 16, 32], [1e-1, 2.5e-2, 6.25e-3, 1.5625e-3, 1e-15])
@@ -205,7 +221,7 @@ def fit_order(steps: Sequence[int], errors: Sequence[float], *, points: int = 4)
     """
     used: list[tuple[int, float]] = []
     for count, error in zip(steps, errors, strict=True):
-        if not error > _ROUNDING or (used and error >= used[-1][1]):
+        if not error > floor or (used and error >= used[-1][1]):
             break
         if error < _COARSE:
             used.append((count, error))
@@ -227,11 +243,11 @@ def _flow_core(subject: StudySubject, config: IntegrationConfig) -> TimeDependen
     return core.given(core_condition(config.condition, next(pretrained.model.parameters()).device)) if config.condition else core
 
 
-def _order_row(solver: str, terminal: str, rows: Sequence[Row], goals: Sequence[float]) -> dict[str, Any] | None:
+def _order_row(solver: str, terminal: str, rows: Sequence[Row], goals: Sequence[float], floor: float) -> dict[str, Any] | None:
     own = [row for row in rows if row["solver"] == solver and row["terminal"] == terminal and row["against the exact flow"] is not None]
     if not own:
         return None
-    fit = fit_order([row["T"] for row in own], [row["against the exact flow"] for row in own])
+    fit = fit_order([row["T"] for row in own], [row["against the exact flow"] for row in own], floor=floor)
     smallest = {f"T for {goal:g}": next((row["T"] for row in own if row["against the exact flow"] <= goal), None) for goal in goals}
     return {
         "terminal": terminal,

@@ -173,11 +173,15 @@ def _findings(rows: Sequence[Row], metrics: dict[str, Any], judged: bool, labell
     if not judged:
         missing = "labels" if not labelled else "images"
         return [*sentences, f"Frechet distances and confidence are left out: they need labelled images, and the data have no {missing}."]
-    best = min(by_line.values(), key=lambda row: float(row["Frechet distance of middles"]))
     distances = ", ".join(f"{number(row['Frechet distance of middles'])} ({name})" for name, row in by_line.items())
     sentences.append(f"Frechet distance of the middles to test examples: {distances}; as many training examples: {number(metrics['frechet_floor'])}.")
-    verdict = "look more like data than" if best is not pixels else "look no more like data than"
-    sentences.append(f"The middles of induced lines {verdict} those of pixel lines.")
+    floor, straight, bent = metrics["frechet_floor"], pixels["Frechet distance of middles"], induced["Frechet distance of middles"]
+    closed = (straight - bent) / (straight - floor) if straight > floor else 0.0
+    sentences.append(
+        f"Of the way from pixel middles to data, induced middles go {closed:.0%}."
+        if closed > 0
+        else "The middles of induced lines look no more like data than those of pixel lines."
+    )
     sure = ", ".join(f"{row['confidence at the middle']:.1%} ({name})" for name, row in by_line.items())
     sentences.append(f"At the middle a classifier is sure of some class with {sure}.")
     smoother = "smoother" if induced["bend, features"] < pixels["bend, features"] else "no smoother"

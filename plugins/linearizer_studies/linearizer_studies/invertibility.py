@@ -22,6 +22,7 @@ from linearizer_core.invertibility import RoundTrip, adversarial, collisions, fa
 from linearizer_core.model import LinearizerModel
 from linearizer_core.study import Row, Study, StudyReport, StudySubject
 from linearizer_core.training.checkpoint import CheckpointFolder
+from linearizer_core.training.state import load_model
 from linearizer_studies.config import InvertibilityConfig, Precision
 from linearizer_studies.examples import Examples
 from linearizer_studies.refusals import or_infinite, unless_refused
@@ -118,7 +119,7 @@ class Invertibility(Study):
         model = copy.deepcopy(subject.pretrained.model)
         for step in saved.steps():
             try:
-                model.load_state_dict(saved.load(step)[1]["model"])
+                load_model(model, saved.load(step)[1]["model"])
             except CheckpointError:
                 continue
             yield from self._course(step, model, examples)

@@ -31,7 +31,7 @@ NOTES = {
     "largest_drift_between_fixed_points": "largest |f(p) - p| on lines between fixed points, in the induced space",
 }
 _IDEMPOTENT = 1e-3
-_POSITIONS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+_POSITIONS = (-1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0)
 _PAIRS = 32
 
 

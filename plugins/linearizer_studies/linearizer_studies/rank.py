@@ -21,14 +21,14 @@ from linearizer_core.figures.curves import save_curves
 from linearizer_core.figures.images import is_image
 from linearizer_core.figures.panels import save_strips
 from linearizer_core.linearizer import Linearizer
-from linearizer_core.metrics import frechet_distance, psnr
+from linearizer_core.metrics import frechet_distance
 from linearizer_core.operators import LinearOperator
 from linearizer_core.operators.flow import FlowSummary
 from linearizer_core.pretrained import Pretrained
 from linearizer_core.study import Row, Study, StudyReport, StudySubject
 from linearizer_core.training import train
 from linearizer_studies.config import RankConfig
-from linearizer_studies.examples import Examples
+from linearizer_studies.examples import Examples, psnr_db
 from linearizer_studies.triplets import triplets
 from linearizer_studies.words import listed, number
 
@@ -163,7 +163,7 @@ class _Judge:
         samples = self._samples(pretrained, operator, condition) if self.features else None
         row = {
             "Frechet distance": None if samples is None or self.features is None else frechet_distance(self.features(samples.cpu()), self.reference),
-            "PSNR, dB": psnr(back.clamp(0, 1), examples.x) if back.shape == examples.x.shape else None,
+            "PSNR, dB": psnr_db(back, examples.x) if back.shape == examples.x.shape else None,
             "cond(B)": FlowSummary.of(operator).cond,
             "bytes": sum(tensor.numel() * tensor.element_size() for tensor in operator.tensors().values()),
             "apply, ms": 1e3 * _median_seconds(lambda: operator(z)),

@@ -13,12 +13,11 @@ from linearizer_core.figures.curves import save_curves
 from linearizer_core.figures.images import is_image
 from linearizer_core.figures.panels import save_strips
 from linearizer_core.linearizer import Linearizer
-from linearizer_core.metrics import psnr
 from linearizer_core.operators.flow import FlowSummary
 from linearizer_core.space import InducedSpace
 from linearizer_core.study import Row, Study, StudyReport, StudySubject
 from linearizer_studies.config import SpectrumConfig
-from linearizer_studies.examples import Examples
+from linearizer_studies.examples import Examples, psnr_db
 from linearizer_studies.triplets import Triplets, triplets
 from linearizer_studies.words import counted, number
 
@@ -31,7 +30,7 @@ NOTES = {
     "psnr_db": "outputs of the whole map against the examples, decibels",
 }
 _LEADING = 256
-_POSITIONS = (-1.0, -0.5, 0.0, 0.5, 1.0)
+_POSITIONS = (-1.0, -0.75, -0.5, -0.25, 0.0, 0.25, 0.5, 0.75, 1.0)
 _SHOWN = 8
 _GOAL_DB = 30.0
 
@@ -66,7 +65,7 @@ class Spectrum(Study):
         rows = [self._rebuilt(f, found, rank, inputs, whole, x) for rank in self._ranks(len(found.values))]
         comparable = whole.shape == x.shape
         if comparable:
-            metrics["psnr_db"] = psnr(whole, x)
+            metrics["psnr_db"] = psnr_db(whole, x)
         figures = ["singular_values.png"]
         values = [value for value in summary.singular_values if value > 0]
         save_curves(
@@ -84,8 +83,8 @@ class Spectrum(Study):
 
     def _rebuilt(self, f: Linearizer, found: Triplets, rank: int, inputs: Tensor, whole: Tensor, x: Tensor) -> dict[str, Any]:
         part = Linearizer(f.domain, found.truncated(rank, f.operator.dtype), f.codomain)(inputs)
-        against = {"against f, dB": psnr(part, whole)}
-        return {"k": rank, **against, **({"against examples, dB": psnr(part, x)} if whole.shape == x.shape else {})}
+        against = {"against f, dB": psnr_db(part, whole)}
+        return {"k": rank, **against, **({"against examples, dB": psnr_db(part, x)} if whole.shape == x.shape else {})}
 
     def _pictures(self, examples: Examples, found: Triplets, inputs: Tensor, whole: Tensor, folder: Path) -> list[str]:
         f, figures = examples.f, []
