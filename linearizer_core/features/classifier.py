@@ -58,10 +58,6 @@ class ClassifierFeatures:
         self._network.eval().requires_grad_(False)
         self.accuracy = float((self.predict(test["x"]) == test["label"]).float().mean())
 
-    def probabilities(self, images: Tensor) -> Tensor:
-        """What the classifier holds each class for, shape ``(N, classes)``; rows sum to one."""
-        return torch.cat([self._network(_quantize(chunk)).softmax(1) for chunk in torch.split(images, 500)])
-
     def _restore(self, path: Path) -> bool:
         try:
             self._network.load_state_dict(load_file(path))
@@ -76,6 +72,10 @@ class ClassifierFeatures:
     def predict(self, images: Tensor) -> Tensor:
         """The class of each image, shape ``(N,)``."""
         return torch.cat([self._network(quantize(chunk)).argmax(1) for chunk in torch.split(images, 500)])
+
+    def probabilities(self, images: Tensor) -> Tensor:
+        """How probable the classifier holds each class, shape ``(N, classes)``; rows sum to one."""
+        return torch.cat([self._network(quantize(chunk)).softmax(1) for chunk in torch.split(images, 500)])
 
 
 class _Classifier(nn.Module):

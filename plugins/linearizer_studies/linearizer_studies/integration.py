@@ -212,7 +212,8 @@ class Fit:
 def fit_order(steps: Sequence[int], errors: Sequence[float], *, points: int = 4, floor: float = _ROUNDING) -> Fit | None:
     r"""The slope of :math:`-\log e` over :math:`\log T` by least squares, on the last ``points`` before rounding takes over.
 
-    Errors above 0.3 are not yet in the regime of the solver; from the first error below ``floor`` on, rounding decides. None where fewer than three points remain.
+    Errors above 0.3 are not yet in the regime of the solver; from the first error below ``floor`` on, rounding decides. None where fewer than
+    three points remain.
 
     Example:
         >>> fit = fit_order([2, 4, 8, 16, 32], [1e-1, 2.5e-2, 6.25e-3, 1.5625e-3, 1e-15])

@@ -52,7 +52,7 @@ _NEAR = 1.1
 class Rank(Study):
     """What does the rank of the operator buy, and what does it cost?
 
-    *Truncated*: the first k singular triplets of the trained operator; of equal singular values those with most variance of test latents. *Retrained*: a run of
+    *Truncated*: the first k singular triplets of the trained operator; of equal singular values those with most energy of test latents. *Retrained*: a run of
     its own for each rank, in ``rank-K`` of the study's folder, continued where it was interrupted.
 
     Quality is the Frechet distance of samples, where the task draws some and the data are labelled images, and the PSNR of reconstructed test examples: f(x),

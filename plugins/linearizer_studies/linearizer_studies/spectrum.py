@@ -135,7 +135,7 @@ def _findings(metrics: dict[str, Any], rows: Sequence[Row], found: Triplets, com
         return ["f is zero: it maps everything to g^-1(0)." if not rank else "f is a multiple of the identity too large to write out."]
     if distinct == 1:
         alike = f"All {counted(rank, 'singular value')} that are not zero are equal ({number(metrics['largest_singular_value'])})"
-        sentences = [f"{alike}: f keeps {rank:,} of {dim:,} dimensions and treats them alike; their order here is that of the variance of test latents."]
+        sentences = [f"{alike}: f keeps {rank:,} of {dim:,} dimensions and treats them alike; their order here is that of the energy of test latents."]
     else:
         half = int((found.values >= found.values[0] / 2).sum())
         first, last = (number(found.values[index].item()) for index in (0, -1))

@@ -19,7 +19,7 @@ class Triplets:
     r""":math:`A = U \mathrm{diag}(s) V^T` without what is zero: ``left`` ``(m, k)``, ``values`` ``(k,)`` descending, ``right`` ``(n, k)``, in float64.
 
     Where singular values are equal, as in a projector, their vectors are arbitrary in the space that they span. There they are the principal axes of given
-    latents, most variance first, so that the first k triplets are those that matter for these latents.
+    latents, most energy first, so that the first k triplets are those that matter for these latents. Not centred: a linear map has no offset.
     """
 
     left: Tensor
@@ -45,7 +45,7 @@ def triplets(operator: LinearOperator, latents: Tensor, *, of_outputs: bool, rto
     Example:
         >>> from linearizer_core.operators import Mask
         >>> found = triplets(Mask(torch.tensor([True, True, False])), torch.tensor([[0.0, 3.0, 9.0], [1.0, -3.0, 9.0]]), of_outputs=False)
-        >>> found.right.abs().argmax(0).tolist()  # the second coordinate varies more than the first
+        >>> found.right.abs().argmax(0).tolist()  # the second coordinate is larger than the first
         [1, 0]
     """
     found = operator.to(torch.float64).svd()
@@ -57,12 +57,12 @@ def triplets(operator: LinearOperator, latents: Tensor, *, of_outputs: bool, rto
     order = values.argsort(descending=True)
     order = order[values[order] > rtol * found.largest]
     left, values, right = left[:, order], values[order], right[:, order]
-    centred = (latents - latents.mean(0)).double()
+    wide = latents.double()
     start = 0
     while start < len(values):
         stop = start + int((values[start:] >= values[start] * (1 - _EQUAL)).sum())
         if stop - start > 1:
-            coordinates = centred @ (left if of_outputs else right)[:, start:stop]
+            coordinates = wide @ (left if of_outputs else right)[:, start:stop]
             axes = torch.linalg.eigh(coordinates.mT @ coordinates).eigenvectors.flip(1)
             left[:, start:stop], right[:, start:stop] = left[:, start:stop] @ axes, right[:, start:stop] @ axes
         start = stop
