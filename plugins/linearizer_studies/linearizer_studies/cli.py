@@ -7,7 +7,9 @@ from typing import Annotated
 import typer
 
 from linearizer_core.cli.root import AsJson, print_json, print_table
-from linearizer_core.errors import ConfigError
+from linearizer_core.config_file import parse_overrides
+from linearizer_core.validation import validate
+from linearizer_studies.config import StudyConfig
 from linearizer_studies.words import number
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -16,18 +18,24 @@ app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 @app.command()
 def doctor(
     model: Annotated[str, typer.Argument(help="A run folder, a configuration to train, local-dir:PATH of a saved model, or a name of a pretrained one.")],
-    data: Annotated[list[str] | None, typer.Argument(metavar="[data.KEY=VALUE]...", help="Where the data are, such as data.root=DIR.")] = None,
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[KEY=VALUE]...",
+            help="data.KEY=VALUE: where the data are, such as data.root=DIR; condition.NAME=NUMBER: which operator, of a core that has several.",
+        ),
+    ] = None,
     *,
     as_json: AsJson = False,
 ) -> None:
     """Check a trained model for signatures of failure. Exit code 1 when one of them fails."""
-    given = data or []
-    if strange := [option for option in given if not option.startswith("data.")]:
-        raise ConfigError(f"{strange[0]!r}: doctor has no options; only data.KEY=VALUE can follow the model, such as data.root=DIR")
+    given = options or []
+    data = [option for option in given if option.startswith("data.")]
+    config = validate(StudyConfig, parse_overrides([option for option in given if option not in data]), where="doctor")
     from linearizer_core.study import open_subject
     from linearizer_studies.doctor import examine
 
-    signatures = examine(open_subject(model, given))
+    signatures = examine(open_subject(model, data), config.condition)
     if as_json:
         print_json([{"name": each.name, "verdict": each.verdict, **_values(each)} for each in signatures])
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, final
 
@@ -18,7 +19,7 @@ from linearizer_core.linearizer import Linearizer
 from linearizer_core.metrics import max_abs_error, relative_error
 from linearizer_core.operators import LinearOperator
 from linearizer_core.study import StudySubject
-from linearizer_studies.examples import Examples
+from linearizer_studies.examples import Examples, core_condition
 from linearizer_studies.invertibility import bijections
 from linearizer_studies.refusals import or_infinite, unless_refused
 from linearizer_studies.words import counted, number
@@ -77,11 +78,19 @@ class Signature:
 
 
 @torch.no_grad()
-def examine(subject: StudySubject) -> list[Signature]:
-    """All signatures of a trained model, on test examples and on inputs far off them."""
-    examples = Examples.of(subject, _EXAMPLES)
+def examine(subject: StudySubject, condition: Mapping[str, int] | None = None) -> list[Signature]:
+    """All signatures of a trained model, on test examples and on inputs far off them.
+
+    Arguments:
+        subject: the model and its data.
+        condition: categories of a core that takes some; its own choice when left out.
+
+    Raises:
+        ConfigError: for a core that has no choice of its own.
+    """
+    examples = Examples.of(subject, _EXAMPLES, condition)
     return [
-        *_flow(subject, examples),
+        *_flow(subject, examples, condition),
         _idempotency(examples),
         *[signature for name, g in bijections(subject.pretrained.model) for signature in _bijection(name, g, examples)],
         _outputs(examples),
@@ -91,13 +100,15 @@ def examine(subject: StudySubject) -> list[Signature]:
 # --- one step and many -------------------------------------------------------------------------------
 
 
-def _flow(subject: StudySubject, examples: Examples) -> list[Signature]:
+def _flow(subject: StudySubject, examples: Examples, condition: Mapping[str, int] | None) -> list[Signature]:
     pretrained = subject.pretrained
     core, config = pretrained.task.core(pretrained.model), pretrained.task.collapse()
     apart, coarse = _DISAGREEMENT.asked, _COARSE.asked
     if not isinstance(core, TimeDependentCore) or config is None:
         why = f"{type(core).__name__} has no steps to collapse"
         return [apart(None, why), coarse(None, why)]
+    if (chosen := core_condition(condition, examples.x.device)) is not None:
+        core = core.given(chosen)
     plan = core.plan(config.steps, config.solver, config.terminal, tol=config.tol)
     z = torch.randn(_EXAMPLES, core.dim, generator=torch.Generator().manual_seed(_SEED)).to(examples.x)
     one = examples.f.operator(z)

@@ -12,6 +12,7 @@ from torch import Tensor
 from linearizer_core.condition import Condition
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.data import stack
+from linearizer_core.errors import ConditionError, ConfigError
 from linearizer_core.figures.images import is_image
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.metrics import psnr
@@ -40,14 +41,22 @@ class Examples:
 
     @classmethod
     def of(cls, subject: StudySubject, count: int, condition: Mapping[str, int] | None = None) -> Self:
-        """The first ``count`` test examples, and the map under the categories of the core that ``condition`` names."""
+        """The first ``count`` test examples, and the map under the categories of the core that ``condition`` names.
+
+        Raises:
+            ConfigError: where the core needs a category, and ``condition`` names none.
+        """
         pretrained = subject.pretrained
         weight = next(pretrained.model.parameters())
         test = {name: tensor.to(weight.device) for name, tensor in stack(subject.splits.test, count).items()}
         chosen = core_condition(condition, weight.device)
         with torch.no_grad():
             own = pretrained.task.condition(pretrained.model, test)
-            operator = pretrained.linearizer(chosen).operator
+            try:
+                operator = pretrained.linearizer(chosen).operator
+            except ConditionError as error:
+                names = ", ".join(f"condition.{name}=0 to {count - 1}" for name, count in pretrained.model.core.conditions.items())
+                raise ConfigError(f"{subject.name} has an operator for each category, and needs to know which is meant: {error}; add {names}") from error
         f = pretrained.model.linearizer(operator, own)
         return cls(test["x"].to(weight.dtype), test.get("label"), own, f, isinstance(pretrained.model.core, TimeDependentCore))
 

@@ -101,7 +101,7 @@ class Invertibility(Study):
             }
         )
         if self.config.layers:
-            kind = max((row for row in found.rows if row["bijection"] == name), key=_severity)["input"]
+            kind = _hardest([row for row in found.rows if row["bijection"] == name])["input"]
             x_worst, c_worst = inputs[kind]
             layer = worst_layer(
                 g, x_worst[:_GAINS], None if c_worst is None else c_worst.rows(torch.arange(min(_GAINS, len(x_worst)), device=x.device)), name=name
@@ -146,7 +146,7 @@ class _Found:
 
     def metrics(self) -> dict[str, Any]:
         single = [row for row in self.rows if row["precision"] == "float32"]
-        worst = max(single, key=_severity, default=None)
+        worst = _hardest(single) if single else None
         return {
             "bijections": len(self.latents),
             **({} if worst is None else {"worst_float32": worst["relative"], "worst_input": worst["input"]}),
@@ -230,8 +230,9 @@ def _relative(measured: RoundTrip | None) -> float:
     return math.inf if measured is None else measured.relative.maximum
 
 
-def _severity(row: Row) -> float:
-    return or_infinite(row["relative"]) if row["precision"] != "float64" else 0.0
+def _hardest(rows: Sequence[Row]) -> Row:
+    """The row with the largest relative error, in float32 where that was measured: the precision of the saved weights."""
+    return max([row for row in rows if row["precision"] == "float32"] or rows, key=lambda row: or_infinite(row["relative"]))
 
 
 def _logdet(g: Bijection, x: Tensor, condition: Condition | None, few: Tensor) -> float | None:

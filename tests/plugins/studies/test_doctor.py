@@ -13,13 +13,13 @@ from unittest import mock
 import pytest
 import torch
 import typer
-from torch import Tensor
+from torch import Tensor, nn
 
 from linearizer_core.bijections import Bijection, FixedAffine, Identity
 from linearizer_core.cli import app, main
-from linearizer_core.condition import Condition
+from linearizer_core.condition import Condition, require_label
 from linearizer_core.config import CollapseConfig
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.core_operator import CoreOperator, TimeDependentCore
 from linearizer_core.operators import Dense, Diagonal, LinearOperator, Mask
 from linearizer_core.study import StudySubject
 from linearizer_studies.doctor import Signature, examine
@@ -165,10 +165,30 @@ def test_a_failure_exits_with_1_and_gives_advice(by_hand: Callable[..., StudySub
     assert found["round trip"].keys() == {"name", "verdict", "number", "warn", "fail", "measured", "advice", "smallest"}
 
 
-def test_options_are_refused(by_hand: Callable[..., StudySubject]) -> None:
+def test_unknown_options_are_refused(by_hand: Callable[..., StudySubject]) -> None:
     code, _, err = call(by_hand(KEEP), "model", "steps=3")
     assert code == 2
-    assert "'steps=3': doctor has no options" in err
+    assert "doctor: steps = 3: unknown key" in err
+
+
+class Styles(CoreOperator):
+    """An operator for each of two styles, the second of which explodes."""
+
+    def __init__(self) -> None:
+        super().__init__((64, 64), conditions={"style": 2})
+        self.weight = nn.Parameter(torch.zeros(1))
+
+    def operator(self, condition: Condition | None = None) -> LinearOperator:
+        style = int(require_label(condition, "style", 2, 1))
+        return Diagonal(torch.full((64,), (1.0, 500.0)[style]))
+
+
+def test_of_several_operators_one_is_named(by_hand: Callable[..., StudySubject]) -> None:
+    assert call(by_hand(Styles()), "model", "condition.style=0")[0] == 0
+    assert call(by_hand(Styles()), "model", "condition.style=1")[0] == 1
+    code, _, err = call(by_hand(Styles()), "model")
+    assert code == 2
+    assert "add condition.style=0 to 1" in err
 
 
 def test_its_thresholds_are_told() -> None:
