@@ -19,7 +19,8 @@ from linearizer_core.core_operator import CoreOperator, TimeDependentCore
 from linearizer_core.data import Splits
 from linearizer_core.factory import create_dataset
 from linearizer_core.model import LinearizerModel
-from linearizer_core.operators import LinearOperator
+from linearizer_core.operators import Dense, LinearOperator, ScaledIdentity
+from linearizer_core.operators.flow import BatchedFlow, Flow, Terminal
 from linearizer_core.pretrained import Pretrained
 from linearizer_core.study import StudySubject, open_subject
 from linearizer_core.task import BuildContext, Report, Stage, Task
@@ -77,7 +78,6 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 def _run(folder: Path, part: str) -> StudySubject:
-    # Tables of one component stand together: what both parts say of the task is written in one of them.
     (folder / "run.toml").write_text(part + RUN.format(output=folder / "run"))
     with redirect_stdout(io.StringIO()):
         return open_subject(str(folder / "run.toml"))
@@ -170,28 +170,21 @@ class KnownFlow(TimeDependentCore):
         self.first, self.second = (nn.Parameter(scale * torch.randn(dim, dim, generator=generator) / dim**0.5) for scale in (1.0, 0.7))
 
     def at(self, t: float) -> LinearOperator:
-        from linearizer_core.operators import ScaledIdentity
-
         return ScaledIdentity(1.0, self.dim, dtype=self.first.dtype) + self.velocities(torch.tensor([t]))[0] * (1 - t)
 
     def predict(self, z: Tensor, t: Tensor) -> Tensor:
         return torch.stack([self.at(float(time))(row) for time, row in zip(t, z, strict=True)])
 
     def velocities(self, times: Tensor) -> list[LinearOperator]:
-        from linearizer_core.operators import Dense
-
         return [Dense(self.first.detach() + t * self.second.detach()) for t in times.tolist()]
 
-    def flow(self, terminal: str = "early") -> object:
-        from linearizer_core.operators.flow import BatchedFlow
-
+    def flow(self, terminal: Terminal = "early") -> Flow:
         self.check_terminal(terminal)
         return BatchedFlow(self.velocities)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def known_flow() -> KnownFlow:
-    torch.manual_seed(0)
     return KnownFlow()
 
 

@@ -18,17 +18,22 @@ from linearizer_studies.integration import fit_order
 ORDERS = {"euler": 1, "midpoint": 2, "heun": 2, "rk4": 4, "exponential_midpoint": 2, "magnus4": 4}
 
 
-@pytest.fixture
-def report(by_hand: Callable[..., StudySubject], known_flow: TimeDependentCore, tmp_path: Path) -> StudyReport:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("integration")
+
+
+@pytest.fixture(scope="module")
+def report(by_hand: Callable[..., StudySubject], known_flow: TimeDependentCore, folder: Path) -> StudyReport:
     subject = by_hand(known_flow, gx=Identity((64,)), collapse=CollapseConfig(steps=2, solver="euler", terminal="limit"))
-    return create_study("integration", steps=[1, 2, 4, 8, 16, 32], examples=4, terminals=["limit"]).run(subject, tmp_path)
+    return create_study("integration", steps=[1, 2, 4, 8, 16, 32], examples=4, terminals=["limit"]).run(subject, folder)
 
 
-def test_orders_are_those_of_the_solvers(report: StudyReport, tmp_path: Path) -> None:
+def test_orders_are_those_of_the_solvers(report: StudyReport, folder: Path) -> None:
     fitted = {row["solver"]: row["fitted order"] for row in report.tables["Order of convergence"]}
     assert fitted == {solver: pytest.approx(order, abs=0.25) for solver, order in ORDERS.items()}
     assert report.figures == ("errors_limit.png",)
-    assert (tmp_path / "errors_limit.png").stat().st_size > 1000
+    assert (folder / "errors_limit.png").stat().st_size > 1000
 
 
 def test_the_collapse_is_the_loop_and_the_rest_is_discretisation(report: StudyReport) -> None:
