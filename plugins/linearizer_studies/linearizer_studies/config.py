@@ -6,8 +6,6 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
-__all__ = ["IntegrationConfig", "InterpolationConfig", "InvertibilityConfig", "NullspaceConfig", "RankConfig", "SpectrumConfig", "StudyConfig"]
-
 Precision = Literal["float64", "float32", "bfloat16"]
 """float64 and float32 as they are; bfloat16: the conditioners under autocast, the stream in float32."""
 

@@ -262,6 +262,3 @@ _COLLISION = _Question(
 _ROUND_TRIP = _Question("round trip", 1e-4, GREY, "largest |g^-1(g(x)) - x| on data, far off it and where a search led, relative to the largest entry")
 _GAIN = _Question("exploding inverse", 1e2, 1e4, "largest singular value of the Jacobian of g^-1 at test examples")
 _EXPLOSION = _Question("exploding outputs", 1e1, 1e2, "largest |f(x)| on data and far off it, relative to the largest entry of the input")
-
-
-__all__ = ["GREY", "Signature", "Verdict", "examine"]

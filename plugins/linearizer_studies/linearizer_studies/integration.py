@@ -324,6 +324,3 @@ def _draw(rows: Sequence[Row], terminals: Sequence[str], solvers: Sequence[str],
             levels={"largest difference from the loop, model dtype": loop},
         )
     return tuple(figures)
-
-
-__all__ = ["Fit", "Integration", "fit_order"]

@@ -190,6 +190,3 @@ def _findings(rows: Sequence[Row], metrics: dict[str, Any], judged: bool, labell
         f"detour {number(induced['detour, features'])} against {number(pixels['detour, features'])}."
     )
     return sentences
-
-
-__all__ = ["INDUCED", "KEPT", "PIXELS", "Interpolation", "bend", "detour"]

@@ -63,9 +63,9 @@ class Invertibility(Study):
             self._measure(name, g, examples, found, folder)
         checkpoints = list(self._checkpoints(subject, examples)) if self.config.checkpoints else []
         figures = list(found.figures)
-        if len(checkpoints) > 1:
+        steps = sorted({row["step"] for row in checkpoints if isinstance(row["step"], int)})
+        if len(steps) > 1:
             figures.append("checkpoints.png")
-            steps = sorted({row["step"] for row in checkpoints if isinstance(row["step"], int)})
             curves = {
                 kind: (steps, [max(row[kind] for row in checkpoints if row["step"] == step) for step in steps]) for kind in ("data", "gaussian", "searched")
             }
@@ -291,6 +291,3 @@ def _findings(found: _Found, checkpoints: Sequence[Row], metrics: dict[str, Any]
         since = f"the first checkpoint that is kept, step {checkpoints[0]['step']:,}"
         sentences.append(f"From {since}, to the saved model the searched round trip went from {number(first)} to {number(last)}.")
     return sentences
-
-
-__all__ = ["Invertibility", "bijections", "changed_bits", "stressed"]

@@ -55,23 +55,25 @@ class Nullspace(Study):
         inputs = examples.inputs()
         latents = f.domain.to_latent(inputs)
         metrics: dict[str, Any] = {"rank": rank, "nullity": operator.shape[1] - rank, "deficiency": operator.shape[0] - rank}
-        spaces = [_Subspace(f.domain, _complement(operator, self.config.rtol), _spread(latents) if examples.from_noise else latents)]
-        same = f.is_endomorphism and relative_error(operator.T(latents), operator(latents)) < 1e-6
+        unseen = _Subspace(f.domain, _complement(operator, self.config.rtol), _spread(latents) if examples.from_noise else latents)
         outputs = examples.x if tuple(examples.x.shape[1:]) == f.codomain.shape else f(inputs)
-        spaces.append(_Subspace(f.codomain, _complement(operator.T, self.config.rtol), f.codomain.to_latent(outputs)))
+        unreachable = _Subspace(f.codomain, _complement(operator.T, self.config.rtol), f.codomain.to_latent(outputs))
         if metrics["nullity"] and not examples.from_noise:
-            metrics["unseen_share"] = spaces[0].share
+            metrics["unseen_share"] = unseen.share
         if metrics["deficiency"]:
-            metrics["unreachable_share"] = spaces[1].share
+            metrics["unreachable_share"] = unreachable.share
         figures: list[str] = []
         rows: list[dict[str, Any]] = []
         if metrics["nullity"]:
-            rows, figures = self._move(examples, spaces[0], inputs, folder)
+            rows, figures = self._move(examples, unseen, inputs, folder)
             metrics["moved_inputs"] = max(row["input moved by"] for row in rows)
             metrics["moved_outputs"] = max(row["output changed by"] for row in rows)
-        if metrics["deficiency"] and not same and is_image(f.codomain.shape):
+        symmetric = f.is_endomorphism and relative_error(operator.T(latents), operator(latents)) < 1e-6
+        if metrics["deficiency"] and not symmetric and is_image(f.codomain.shape):
             figures.append("unreachable.png")
-            strips = [(f"direction {index + 1}", _along(examples, spaces[1], outputs, index, self.config.strength)) for index in range(self._shown(spaces[1]))]
+            strips = [
+                (f"direction {index + 1}", _along(examples, unreachable, outputs, index, self.config.strength)) for index in range(self._shown(unreachable))
+            ]
             save_strips(folder / figures[-1], "Moved along directions that no output of f has", [strips])
         if f.is_endomorphism:
             metrics["idempotency"] = relative_error(operator(operator(latents)), operator(latents))
@@ -86,7 +88,8 @@ class Nullspace(Study):
 
     def _move(self, examples: Examples, space: _Subspace, inputs: Tensor, folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
         """Move the first input along null directions; the change of inputs and outputs, and pictures of both."""
-        rows, groups = [], []
+        rows: list[dict[str, Any]] = []
+        groups: list[list[tuple[str, Tensor]]] = []
         f = examples.repeated(0, len(_POSITIONS)).f
         for index in range(self._shown(space)):
             moved = _along(examples, space, inputs, index, self.config.strength)
@@ -102,8 +105,7 @@ class Nullspace(Study):
                     "output changed, relative": relative_error(mapped, still),
                 }
             )
-            pictures = [(heading, each) for heading, each in ((f"null {index + 1}", moved), ("f", mapped)) if is_image(tuple(each.shape[1:]))]
-            groups.append(pictures)
+            groups.append([(heading, each) for heading, each in ((f"null {index + 1}", moved), ("f", mapped)) if is_image(tuple(each.shape[1:]))])
         if not groups[0]:
             return rows, []
         save_strips(folder / "null_directions.png", "Inputs moved along null directions, and what f makes of them", groups)
@@ -238,6 +240,3 @@ def _findings(metrics: dict[str, Any], examples: Examples) -> list[str]:
         drift = number(metrics["largest_drift_between_fixed_points"])
         sentences.append(f"Half-way between two outputs f moves a point by at most {drift}: a projector does not move it at all.")
     return sentences
-
-
-__all__ = ["Nullspace"]

@@ -233,6 +233,3 @@ def _findings(rows: Sequence[Row], metrics: dict[str, Any]) -> list[str]:
     costs = [row["bytes"] for row in rows]
     sentences.append(f"The operator takes {min(costs):,} to {max(costs):,} bytes.")
     return sentences
-
-
-__all__ = ["Rank", "of_rank"]

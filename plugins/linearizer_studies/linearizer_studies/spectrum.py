@@ -151,6 +151,3 @@ def _findings(metrics: dict[str, Any], rows: Sequence[Row], found: Triplets, com
     if comparable:
         sentences.append(f"The whole map gives test examples back at {number(metrics['psnr_db'])} dB.")
     return sentences
-
-
-__all__ = ["Spectrum"]
