@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
+import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any, final
 
 import torch
 from torch import Tensor
 
+from linearizer_core import plugins
 from linearizer_core.condition import Condition
 from linearizer_core.config import Component, RunConfig
 from linearizer_core.core_operator import CoreOperator, TimeDependentCore
@@ -102,7 +105,8 @@ class Rank(Study):
         rows, shown = [], []
         for rank in self.config.ranks:
             own = of_rank(config, rank, self.config.key, folder / f"rank-{rank}")
-            seconds = sum(train(own).result.seconds.values())
+            with redirect_stdout(sys.stderr):  # each run prints a report; what this command prints is the study's
+                seconds = sum(train(own).result.seconds.values())
             pretrained = Pretrained.from_pretrained(own.training.output / "model")
             with torch.no_grad():
                 examples = Examples.of(StudySubject(subject.name, pretrained, subject.splits, own), self.config.examples, self.config.condition)
@@ -118,8 +122,6 @@ def of_rank(config: RunConfig, rank: int, key: str, output: Path) -> RunConfig:
     Raises:
         ConfigError: where the core has no option ``key``.
     """
-    from linearizer_core import plugins
-
     options = plugins.find("operator", config.core.name).load_config().model_fields
     if key not in options:
         raise ConfigError(
