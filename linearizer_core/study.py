@@ -107,7 +107,7 @@ def write_study(name: str, subject: StudySubject, report: StudyReport, folder: P
     environment = Environment(
         loader=PackageLoader("linearizer_core"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
-    environment.filters["figure"] = lambda value: f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")
+    environment.filters["figure"] = _figure
     summary = plugins.find("study", name).summary
     write_text(folder / "report.md", environment.get_template("study.md.j2").render(name=name, summary=summary, subject=subject, report=report))
     return folder / "report.md"
@@ -117,3 +117,10 @@ def _subject_of_run(config: RunConfig) -> StudySubject:
     output = config.training.output
     splits = create_dataset(config.data.name, **config.data.options).load()
     return StudySubject(output.name, Pretrained.from_pretrained(output / "model"), splits, config)
+
+
+def _figure(value: Any) -> str:
+    """A value in a cell of a Markdown table."""
+    if value is None:
+        return "-"
+    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")

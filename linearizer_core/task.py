@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 
 from linearizer_core.bijections import Bijection
 from linearizer_core.collapse import collapse_core
+from linearizer_core.condition import Condition
 from linearizer_core.config import CollapseConfig, StageConfig
 from linearizer_core.core_operator import CoreOperator
 from linearizer_core.data import Batch, DataInfo, Splits
@@ -21,6 +22,7 @@ from linearizer_core.errors import ConfigError, NoSamplesError
 from linearizer_core.figures.images import is_image
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
+from linearizer_core.space import InducedSpace
 
 _PREVIEW = 64
 
@@ -114,6 +116,33 @@ class Task(ABC):
         """The one operator that is saved with the model, in the dtype of its weights: all steps of the core, as `collapse` says; None where it says nothing."""
         config = self.collapse()
         return None if config is None else collapse_core(self.core(model), config).to(next(model.parameters()).dtype)
+
+    def condition(self, model: LinearizerModel, batch: Batch) -> Condition | None:
+        """The conditions under which the bijections of ``model`` take the examples of ``batch``, one row each; None where they take none.
+
+        By default the labels, where that is all they take.
+
+        Raises:
+            ConfigError: where the batch does not tell the conditions.
+        """
+        needed = {**model.gx.conditions, **model.gy.conditions}
+        if missing := sorted(needed.keys() - ({"label"} & batch.keys())):
+            raise ConfigError(
+                f"the bijections take {missing[0]!r}, the examples hold {sorted(batch)}; a task whose examples have it elsewhere overrides condition"
+            )
+        return Condition(label=batch["label"]) if needed else None
+
+    def data_space(self, model: LinearizerModel) -> InducedSpace:
+        """The one induced space in which examples meet, whatever their conditions: lines between any two of them run there. By default that of gy.
+
+        Raises:
+            ConfigError: where gy takes conditions, so that there is a space for each of them.
+        """
+        if model.gy.conditions:
+            raise ConfigError(
+                f"gy takes {sorted(model.gy.conditions)}, so examples lie in spaces of their own; a task that knows a common one overrides data_space"
+            )
+        return model.codomain()
 
     def sample(
         self,

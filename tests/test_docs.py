@@ -213,6 +213,18 @@ def test_every_core_is_told() -> None:
     assert built_in("operator") <= set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))
 
 
+def test_every_study_is_told() -> None:
+    index = (DOCS / "studies" / "index.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| \[`(\w+)`\]\(\1\.md\) \|", index, re.MULTILINE)) == built_in("study")
+
+
+@pytest.mark.parametrize("study", sorted(plugins.specs("study")))
+def test_every_option_of_a_study_is_told(study: str) -> None:
+    page = (DOCS / "studies" / f"{study}.md").read_text(encoding="utf-8").split("\n## Options\n")[1]
+    told = {name for cell in re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE) for name in re.findall(r"`(\w+)`", cell)}
+    assert told == set(plugins.find("study", study).load_config().model_fields) - {"condition"}
+
+
 def test_every_dataset_is_told() -> None:
     section = (DOCS / "training.md").read_text(encoding="utf-8").split("\n## Your own images\n")[1].split("\n## ")[0]
     assert built_in("dataset") <= set(re.findall(r"^\| `(\w+)` \|", section, re.MULTILINE))

@@ -53,6 +53,14 @@ def test_accuracy_on_digits(extractor: ClassifierFeatures, splits: Splits) -> No
     assert extractor.name == "digits-classifier-32"
 
 
+def test_probabilities_are_those_of_the_prediction(extractor: ClassifierFeatures, splits: Splits) -> None:
+    found = extractor.probabilities(images(splits))
+    assert found.shape == (360, 10)
+    torch.testing.assert_close(found.sum(1), torch.ones(360))
+    assert torch.equal(found.argmax(1), extractor.predict(images(splits)))
+    assert 0.9 < float(found.amax(1).mean()) < 1
+
+
 def test_features_hold_what_tells_the_classes_apart(extractor: ClassifierFeatures, splits: Splits) -> None:
     test = stack(splits.test)
     found = extractor(test["x"])

@@ -58,7 +58,7 @@ class Size(Study):
     def run(self, subject, folder):
         size = subject.pretrained.model.core.shape[0] ** self.config.power
         (folder / "size.png").write_bytes(b"")
-        rows = [{"part": "z", "size": size}, {"part": "a|b", "size": 0.25}]
+        rows = [{"part": "z", "size": size}, {"part": "a|b", "size": 0.25}, {"part": "c", "size": None}]
         return StudyReport({"size": size, "list": [1]}, ("size.png",), {"size": "dimensions"}, ("It has a size.",), {"Parts": rows})
 
 @hookimpl
@@ -131,7 +131,7 @@ def test_the_command_writes_numbers_pictures_and_words(subject: StudySubject, pl
     report = (folder / "report.md").read_text()
     assert report.startswith("# size: anything\n\nHow large is it?\n\n- It has a size.\n")
     assert "![size](size.png)" in report
-    assert "| part | size |\n|---|---|\n| z | 4096 |\n| a\\|b | 0.25 |\n" in report
+    assert "| part | size |\n|---|---|\n| z | 4096 |\n| a\\|b | 0.25 |\n| c | - |\n" in report
     assert "| `size` | 4096 | dimensions |" in report
     code, _, err = call("study", "size", "anything", "pwer=2", cwd=tmp_path)
     assert code == 2

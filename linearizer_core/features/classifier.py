@@ -73,6 +73,10 @@ class ClassifierFeatures:
         """The class of each image, shape ``(N,)``."""
         return torch.cat([self._network(quantize(chunk)).argmax(1) for chunk in torch.split(images, 500)])
 
+    def probabilities(self, images: Tensor) -> Tensor:
+        """How probable the classifier holds each class, shape ``(N, classes)``; rows sum to one."""
+        return torch.cat([self._network(quantize(chunk)).softmax(1) for chunk in torch.split(images, 500)])
+
 
 class _Classifier(nn.Module):
     def __init__(self, shape: tuple[int, ...], classes: int) -> None:

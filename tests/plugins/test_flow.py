@@ -201,6 +201,20 @@ def test_clusters_are_the_nearest_centroids(splits: Splits, tmp_path: Path) -> N
     torch.testing.assert_close(means, bijection.categories.centroids, atol=0.15, rtol=0)
 
 
+def test_examples_bring_their_conditions_and_share_a_space(by_condition: tuple[str, Task, LinearizerModel], splits: Splits) -> None:
+    condition, task, model = by_condition
+    batch = stack(splits.test, 20)
+    found = task.condition(model, batch)
+    assert (set(found) if found else set()) == set(model.gy.conditions)
+    if condition == "label":
+        assert found is not None
+        assert torch.equal(found["label"], batch["label"])
+    assert set(found or ()) <= {condition}
+    space = task.data_space(model)
+    assert space.condition is None
+    torch.testing.assert_close(space.lerp(batch["x"][:10], batch["x"][10:], 1.0), batch["x"][10:], atol=1e-4, rtol=0)
+
+
 def test_training_lowers_both_losses(splits: Splits, tmp_path: Path) -> None:
     task, model = trained(latent_prior(steps=60), splits, tmp_path)
     batch = stack(splits.test)

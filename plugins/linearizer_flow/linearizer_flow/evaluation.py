@@ -24,11 +24,10 @@ from linearizer_core.metrics import frechet_distance, max_abs_error, psnr, relat
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
 from linearizer_core.operators.flow import time_grid
-from linearizer_core.space import InducedSpace
 from linearizer_core.task import Report
 from linearizer_flow.config import FlowConfig, SampleOptions
 from linearizer_flow.latent_prior import LatentPriorBijection
-from linearizer_flow.sampling import LABEL, Loop, any_label, core_for, draw_noise, generate, generate_by_loop, sample
+from linearizer_flow.sampling import LABEL, Loop, any_label, condition_of, core_for, data_space, draw_noise, generate, generate_by_loop, sample
 
 _SEED = 123
 _PROBES = 64
@@ -125,7 +124,7 @@ class _Probe:
 
 def _exactness(model: LinearizerModel, operator: LinearOperator, test: dict[str, Tensor], probe: _Probe) -> dict[str, Any]:
     x = test["x"][:500]
-    condition = _condition_of(model, x, test)
+    condition = condition_of(model, x, _labels(test, x))
     result: dict[str, Any] = {"invertibility_max_abs_err": _round_trip(model, x, condition)}
     if model.gy.inverse_kind == "iterative":
         _, reports = inverse_with_report(model.gy, model.gy(x, condition), condition)
@@ -176,7 +175,7 @@ def _median_seconds(call: Callable[[], Any]) -> float:
 def _invert(model: LinearizerModel, operator: LinearOperator, test: dict[str, Tensor]) -> tuple[Tensor, Tensor, float]:
     """Test images, encoded to noise by the pseudo-inverse and generated again: the noise, the images and their PSNR in dB."""
     x = test["x"][:500]
-    f = model.linearizer(operator, _condition_of(model, x, test))
+    f = model.linearizer(operator, condition_of(model, x, _labels(test, x)))
     noise = f.pinv()(x)
     back = f(noise)
     return noise, back, psnr(back.clamp(0, 1), x)
@@ -243,10 +242,8 @@ def _groups(labels: Tensor, *, separate: bool) -> list[Tensor]:
     return [(labels == label).nonzero()[:, 0] for label in sorted(set(labels.tolist()))] if separate else [torch.arange(len(labels))]
 
 
-def _condition_of(model: LinearizerModel, x: Tensor, test: dict[str, Tensor]) -> Condition | None:
-    if not isinstance(model.gy, LatentPriorBijection):
-        return None
-    return model.gy.infer_condition(x, test["label"][: len(x)] if "label" in test else None)
+def _labels(test: dict[str, Tensor], x: Tensor) -> Tensor | None:
+    return test["label"][: len(x)] if "label" in test else None
 
 
 def _draw(
@@ -260,7 +257,7 @@ def _draw(
         [("one step", one_step), (f"{steps} steps", loop), ("test images, for comparison", test["x"][:_PROBES])],
     )
 
-    space = InducedSpace(model.gy.body) if isinstance(model.gy, LatentPriorBijection) else model.codomain()
+    space = data_space(model)
     weights = torch.linspace(0, 1, 9, device=noise.device)
     groups = []
     for start, end in _pairs(test, 3):

@@ -16,6 +16,7 @@ from linearizer_core.guided_core import GuidedCore
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
 from linearizer_core.operators.flow import Terminal, time_grid
+from linearizer_core.space import InducedSpace
 from linearizer_flow.config import SampleOptions
 from linearizer_flow.latent_prior import LatentPriorBijection
 
@@ -79,6 +80,16 @@ def choose_condition(model: LinearizerModel, n: int, generator: torch.Generator,
             "or task.published.condition = 'label'"
         )
     return None
+
+
+def condition_of(model: LinearizerModel, x: Tensor, label: Tensor | None) -> Condition | None:
+    """The condition of the bijection for given examples: their labels, their nearest clusters, or nothing."""
+    return model.gy.infer_condition(x, label) if isinstance(model.gy, LatentPriorBijection) else None
+
+
+def data_space(model: LinearizerModel) -> InducedSpace:
+    """The space of examples of all categories: that of the body, which comes before anything depends on a category."""
+    return InducedSpace(model.gy.body) if isinstance(model.gy, LatentPriorBijection) else model.codomain()
 
 
 def generate(model: LinearizerModel, noise: Tensor, condition: Condition | None, operator: LinearOperator) -> Tensor:

@@ -11,21 +11,23 @@ from torch import Tensor
 
 from linearizer_core.bijections import Bijection, Identity
 from linearizer_core.collapse import collapse_core
+from linearizer_core.condition import Condition
 from linearizer_core.config import CollapseConfig, Component, PerceptualConfig
 from linearizer_core.core_operator import CoreOperator, TimeDependentCore
-from linearizer_core.data import Splits
+from linearizer_core.data import Batch, Splits
 from linearizer_core.errors import ConfigError
 from linearizer_core.features.perceptual import PerceptualDistance
 from linearizer_core.latent_prior import PriorStage, make_prior
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
+from linearizer_core.space import InducedSpace
 from linearizer_core.task import BuildContext, Report, Stage, Task
 from linearizer_core.validation import validate
 from linearizer_flow.adversarial import AdversarialStage
 from linearizer_flow.config import FlowConfig, SampleOptions
 from linearizer_flow.latent_prior import LatentPriorBijection, ReconstructionStage, prior_parts
 from linearizer_flow.published import PublishedStage
-from linearizer_flow.sampling import LABEL, Loop, core_for, flow_core, sample
+from linearizer_flow.sampling import LABEL, Loop, condition_of, core_for, data_space, flow_core, sample
 
 
 class FlowTask(Task):
@@ -102,6 +104,12 @@ class FlowTask(Task):
 
     def core(self, model: LinearizerModel) -> TimeDependentCore:
         return core_for(model, None)
+
+    def condition(self, model: LinearizerModel, batch: Batch) -> Condition | None:
+        return condition_of(model, batch["x"], batch.get("label"))
+
+    def data_space(self, model: LinearizerModel) -> InducedSpace:
+        return data_space(model)
 
     def sample(
         self,
