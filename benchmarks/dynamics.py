@@ -97,9 +97,15 @@ def _koopmanae(reports: dict[str, dict[str, Any]]) -> str:
 
 def _flows(reports: dict[str, dict[str, Any]]) -> str:
     measures = ("relative_error_mean", "relative_error_last", "semigroup_max_abs_err", "backward_max_abs_err", "invertibility_max_abs_err")
-    rows = [[name, *(number(report[measure]) for measure in measures), report["eigenvalues"]] for name, report in reports.items()]
+    rows = [[name, *(number(report[measure]) for measure in measures), _first(report["eigenvalues"])] for name, report in reports.items()]
     heads = ["run", "relative error, mean", "at the end", "f_s f_t against f_(s+t)", "there and back", "g and back", "eigenvalues"]
     return table(heads, rows)
+
+
+def _first(eigenvalues: str, count: int = 4) -> str:
+    """The first of a list of eigenvalues."""
+    parts = eigenvalues.split(", ")
+    return ", ".join(parts[:count]) + (", ..." if len(parts) > count else "")
 
 
 def _environment(reports: dict[str, dict[str, Any]]) -> str:
