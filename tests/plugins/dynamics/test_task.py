@@ -55,7 +55,7 @@ def batch_of(task: Task, model: LinearizerModel, data: Splits) -> dict[str, torc
 
 
 def test_a_core_that_generates_no_flow_is_refused(pendulum: Splits) -> None:
-    with pytest.raises(ConfigError, match=r"ProjectorCore does not; set core\.name = 'generator'"):
+    with pytest.raises(ConfigError, match=r"MaskProjector does not; set core\.name = 'generator'"):
         build_model(ModelConfig(task=Component(name="dynamics"), backbone=Component(**SMALL), core=Component(name="projector")), pendulum.info)
 
 
@@ -254,7 +254,7 @@ def test_commands(run: Path, tmp_path: Path) -> None:
         Image.new("L", (20, 10), 200).save(tmp_path / "grey.png")
         assert call("dynamics", "video", str(run), str(tmp_path / "grey.png"), "--times", "0,0.5", "-o", str(tmp_path / "strip.png"))[0] == 0
         assert "numbered from 0" in call("dynamics", "video", str(run), "99")[2]
-        assert "give an image file" in call("dynamics", "video", str(run), str(tmp_path / "none.png"))[2]
+        assert "give a file that Pillow decodes" in call("dynamics", "video", str(run), str(tmp_path / "none.png"))[2]
         assert "expected a file name that ends in .gif or .png" in call("dynamics", "video", str(run), "0", "-o", "film.mp4")[2]
         return
     assert "use `linearizer dynamics predict`" in filming[2]
