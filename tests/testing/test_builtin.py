@@ -227,7 +227,7 @@ CROPS = {"crop": 8, "crops": 10}
 def test_datasets(name: str, files: Path) -> None:
     of_style = {"style_pairs": CROPS, "style_teacher": CROPS | {"networks": {"random": files / "network.safetensors"}}}
     options = (OPTIONS | of_style)[name] | ({"root": files / name} if (files / name).exists() else {})
-    assert [(result.check, result.message) for result in run_checks(DatasetSubject(name, options=options)) if result.status != "passed"] == []
+    assert [(result.check, result.message) for result in run_checks(DatasetSubject(name, options=options)) if result.is_bad] == []
 
 
 IDEMPOTENT: dict[str, dict[str, Any]] = {
