@@ -97,6 +97,8 @@ BRICKS: dict[str, Callable[[], Bijection]] = {
     "affine coupling, unequal parts": lambda: AffineCoupling((5,), MLPConditioner(4, 2, width=6), split=4),
     "additive coupling": lambda: AdditiveCoupling((5,), MLPConditioner(2, 3, width=6, depth=2)),
     "additive coupling, flipped images": lambda: AdditiveCoupling((3, 4, 2), ConvConditioner(2, 1, width=4, depth=0), flip=True),
+    "affine coupling, bounded shifts": lambda: AffineCoupling((5,), MLPConditioner(2, 6, width=6), shift_bound=0.5),
+    "additive coupling, bounded shifts": lambda: AdditiveCoupling((5,), MLPConditioner(2, 3, width=6), shift_bound=0.5),
     "affine coupling, alternating": lambda: AffineCoupling((5,), MLPConditioner(2, 6, width=6), mask="alternating", flip=True),
     "affine coupling, alternating images": lambda: AffineCoupling((3, 2, 3), ResNetConditioner(2, 2, width=4, depth=1), mask="alternating"),
     "affine coupling, checkerboard": lambda: AffineCoupling((1, 3, 5), UNetConditioner(1, 2, width=4, depth=1), mask="checkerboard"),

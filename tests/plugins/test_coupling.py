@@ -29,6 +29,7 @@ from linearizer_core.bijections import (
 )
 from linearizer_core.config import NormalizeConfig
 from linearizer_core.errors import BijectionError, ConfigError
+from linearizer_core.testing.perturb import perturb
 from linearizer_coupling.backbone import coupling_backbone
 from linearizer_coupling.config import CouplingConfig, DenseConfig, LevelConfig, SplineConfig, TimmConfig
 from linearizer_coupling.hooks import linearizer_backbones
@@ -350,3 +351,22 @@ def test_the_hook_names_what_exists_without_torch() -> None:
     assert spec.load_config() is CouplingConfig
     code = "import sys, linearizer_coupling.hooks, linearizer_coupling.config; sys.exit('torch' in sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_shifts_are_bounded_far_off_the_data() -> None:
+    options = {"levels": [{"couplings": 2, "width": 8}], "dense": {"couplings": 4, "width": 16}, "log_scale_budget": 0.01, "norm": "none"}
+    x = 1e4 * torch.randn(4, 1, 8, 8, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    moved = {}
+    for bound in (None, 0.5):
+        torch.manual_seed(0)
+        g = coupling_backbone((1, 8, 8), CouplingConfig.model_validate({**options, "shift_bound": bound})).double()
+        perturb(g)
+        with torch.no_grad():
+            moved[bound] = abs(float((g(x).square().sum().sqrt() / x.square().sum().sqrt()) - 1))
+    assert moved[0.5] < 0.01 + 1e-3  # what the scales do
+    assert moved[None] > 3 * moved[0.5]
+
+
+def test_splines_have_no_shift_to_bound() -> None:
+    with pytest.raises(ValidationError, match=r"shift_bound = 1.0 with coupling = 'spline', which moves nothing out of its interval"):
+        CouplingConfig(coupling="spline", shift_bound=1.0)

@@ -134,7 +134,8 @@ class Coupling(TractableBijection):
 class AffineCoupling(Coupling):
     r""":math:`z_a = x_a,\; z_b = x_b\, e^{s(x_a)} + t(x_a)` with :math:`s = a \tanh(h / a)`; Dinh et al., arXiv 1605.08803.
 
-    The bound ``a`` on the log-scale keeps the inverse from exploding where training never looked.
+    The bound ``a`` on the log-scale keeps the inverse from exploding where training never looked. A bound b on the shift, :math:`t = b \tanh(t' / b)`, keeps
+    either direction from moving anything further than b, on any input.
 
     Arguments:
         in_shape: shape of one example.
@@ -144,6 +145,7 @@ class AffineCoupling(Coupling):
         flip: exchange the two parts.
         mask: ``halves``, ``alternating`` or ``checkerboard``: which part is kept, see `coupling_sizes`.
         log_scale_bound: a.
+        shift_bound: b; none for no bound.
         conditions: names and numbers of categories that the conditioner uses.
 
     Raises:
@@ -169,10 +171,12 @@ class AffineCoupling(Coupling):
         flip: bool = False,
         mask: MaskName = "halves",
         log_scale_bound: float = 1.0,
+        shift_bound: float | None = None,
         conditions: dict[str, int] | None = None,
     ) -> None:
         super().__init__(in_shape, conditioner, split=split, flip=flip, mask=mask, conditions=conditions)
         self.log_scale_bound = log_scale_bound
+        self.shift_bound = shift_bound
 
     def _apply_to_changed(self, changed: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         shift, log_scale = self._shift_and_log_scale(output)
@@ -192,7 +196,7 @@ class AffineCoupling(Coupling):
 
     def _shift_and_log_scale(self, output: Tensor, *, sign: int = 1) -> tuple[Tensor, Tensor]:
         shift, raw = output.chunk(2, 1)
-        return shift, sign * self.log_scale_bound * torch.tanh(raw / self.log_scale_bound)
+        return _bounded(shift, self.shift_bound), sign * _bounded(raw, self.log_scale_bound)
 
 
 @final
@@ -205,6 +209,7 @@ class AdditiveCoupling(Coupling):
         split: size of the leading part of ``mask = "halves"``, half by default.
         flip: exchange the two parts.
         mask: ``halves``, ``alternating`` or ``checkerboard``: which part is kept, see `coupling_sizes`.
+        shift_bound: b in :math:`t = b \tanh(t' / b)`: nothing moves further, on any input; none for no bound.
         conditions: names and numbers of categories that the conditioner uses.
 
     Raises:
@@ -220,6 +225,20 @@ class AdditiveCoupling(Coupling):
 
     outputs_per_channel = 1
 
+    def __init__(
+        self,
+        in_shape: Shape,
+        conditioner: nn.Module,
+        *,
+        split: int | None = None,
+        flip: bool = False,
+        mask: MaskName = "halves",
+        shift_bound: float | None = None,
+        conditions: dict[str, int] | None = None,
+    ) -> None:
+        super().__init__(in_shape, conditioner, split=split, flip=flip, mask=mask, conditions=conditions)
+        self.shift_bound = shift_bound
+
     def _apply_to_changed(self, changed: Tensor, output: Tensor) -> tuple[Tensor, Tensor]:
         return self._move(changed, output), changed.new_zeros(len(changed))
 
@@ -227,7 +246,11 @@ class AdditiveCoupling(Coupling):
         return self._move_back(changed, output), changed.new_zeros(len(changed))
 
     def _move(self, changed: Tensor, output: Tensor) -> Tensor:
-        return changed + output
+        return changed + _bounded(output, self.shift_bound)
 
     def _move_back(self, changed: Tensor, output: Tensor) -> Tensor:
-        return changed - output
+        return changed - _bounded(output, self.shift_bound)
+
+
+def _bounded(value: Tensor, bound: float | None) -> Tensor:
+    return value if bound is None else bound * torch.tanh(value / bound)

@@ -125,9 +125,9 @@ class _Builder:
             conditioner = MLPConditioner(kept, outputs, **sizes, lipschitz=self.config.lipschitz)
         common: dict[str, Any] = {"flip": flip, "mask": options.mask, "conditions": self.conditions}
         if self.config.coupling == "additive":
-            return AdditiveCoupling(shape, conditioner, **common)
+            return AdditiveCoupling(shape, conditioner, **common, shift_bound=self.config.shift_bound)
         if self.config.coupling == "affine":
-            return AffineCoupling(shape, conditioner, **common, log_scale_bound=self.coupling_bound)
+            return AffineCoupling(shape, conditioner, **common, log_scale_bound=self.coupling_bound, shift_bound=self.config.shift_bound)
         spline = self.config.spline
         return SplineCoupling(shape, conditioner, **common, bins=spline.bins, interval=spline.interval, slope_bound=math.exp(self.coupling_bound))
 

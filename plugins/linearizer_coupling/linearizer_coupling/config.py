@@ -104,6 +104,9 @@ class CouplingConfig(BaseModel):
         description="sum of the bounds on the log-scales of all affine or spline couplings (a in a tanh(h / a); a spline's log-slopes), equal for each",
     )
     log_scale_bound: float | None = Field(None, gt=0, le=LARGEST_LOG_SCALE, description="the bound of every coupling, in place of its share of the budget")
+    shift_bound: float | None = Field(
+        None, gt=0, description="bound b on the shifts of affine and additive couplings, b tanh(t / b): nothing moves further, on any input; none for no bound"
+    )
     spline: SplineConfig = Field(SplineConfig(), description="options of spline couplings")
     lipschitz: float | None = Field(None, gt=0, description="bound on the Lipschitz constant of every conditioner (dense ones and conv); none for no bound")
     mixing: Literal["fixed", "cayley"] = Field("fixed", description="random orthogonal, or learned: O(D^3) a call")
@@ -121,6 +124,12 @@ class CouplingConfig(BaseModel):
                 f"log_scale_bound = {self.log_scale_bound} takes the place of the budget, but log_scale_budget = {self.log_scale_budget} is given too; "
                 "give one of them"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _splines_do_not_shift(self) -> Self:
+        if self.shift_bound is not None and self.coupling == "spline":
+            raise ConfigError(f"shift_bound = {self.shift_bound} with coupling = 'spline', which moves nothing out of its interval; leave the bound out")
         return self
 
     @model_validator(mode="after")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -54,6 +56,18 @@ def test_the_formula_of_an_affine_coupling() -> None:
 def test_log_scales_stay_within_the_bound(bound: float) -> None:
     coupling = AffineCoupling((2,), Constant(0.0, 1e4), log_scale_bound=bound)
     assert coupling.forward_and_logdet(torch.ones(1, 2))[1].item() == pytest.approx(bound)
+
+
+@settings(deadline=None, max_examples=30)
+@given(raw=st.floats(-1e6, 1e6), bound=st.sampled_from([0.1, 1.0, 5.0]), kind=st.sampled_from(["affine", "additive"]))
+def test_shifts_stay_within_their_bound(raw: float, bound: float, kind: str) -> None:
+    conditioner = Constant(raw, 0.0) if kind == "affine" else Constant(raw)
+    coupling = (AffineCoupling if kind == "affine" else AdditiveCoupling)((2,), conditioner, shift_bound=bound)
+    x = torch.zeros(1, 2, dtype=torch.float64)
+    moved = coupling(x)[0, 1].item()
+    assert moved == pytest.approx(bound * math.tanh(raw / bound), abs=1e-12)
+    assert abs(moved) <= bound
+    assert torch.equal(coupling.inverse(coupling(x)), x)
 
 
 @pytest.mark.parametrize("flip", [False, True])
