@@ -87,6 +87,8 @@ class Convolution(LinearOperator):
         return torus.spectrum(self.kernel, self.grid)
 
     def _apply(self, z: Tensor) -> Tensor:
+        if not z.numel():
+            return z  # FFTs refuse an empty batch
         images = z.reshape(math.prod(z.shape[:-1]), *self.kernel.shape[:2], *self.grid)
         height, width = self.kernel.shape[-2:]
         if height * width <= _DIRECT and height % 2 and width % 2:

@@ -186,3 +186,9 @@ def test_gradients_reach_the_kernel_through_products_and_sums() -> None:
         return (a @ other + 0.5 * a.T + ScaledIdentity(0.3, 24, dtype=torch.float64))(z)
 
     assert torch.autograd.gradcheck(through, (kernel,), fast_mode=True)
+
+
+def test_an_empty_batch_stays_empty() -> None:
+    for side in (3, 8):  # applied in space, and by FFT
+        a = Convolution(torch.ones(1, 1, 1, side, 8 if side == 8 else 3, dtype=torch.float64), (8, 8))
+        assert a(torch.empty(0, 64, dtype=torch.float64)).shape == (0, 64)

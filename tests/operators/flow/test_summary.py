@@ -24,7 +24,7 @@ def test_the_numbers_are_those_of_the_matrix(kind: str, m: int, n: int, seed: in
     assert found.invertible == (a.rank() == len(values) and float(values[0]) > 0)
     assert found.cond == (pytest.approx(float(values[0] / values[-1]), rel=1e-6) if found.invertible else math.inf)
     assert found.singular_values == pytest.approx(values.tolist(), abs=1e-9)
-    assert (found.complement is None) == (kind in ("convolution", "dense", "depthwise", "product", "sum"))
+    assert (found.complement is None) == (kind in ("convolution", "decay_rotation", "dense", "depthwise", "product", "sum"))
     if found.complement and kind not in ("low_rank", "rank_zero"):
         sign = 1 if kind in ("diagonal", "mask") else float(torch.sign(a.tensors()["scale"]))
         rest = a.to_dense().abs() if kind in ("diagonal", "mask") else a.to_dense()
