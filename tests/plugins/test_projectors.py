@@ -111,9 +111,15 @@ def test_the_largest_logits_are_kept_and_trade_places() -> None:
     assert core.eval().operator().mask.nonzero()[:, 0].tolist() == list(range(5))
 
 
-def test_equal_logits_do_not_raise_the_rank() -> None:
-    core = create_core("projector", (6, 6), form="top_k", rank=2, logit_std=0.0)
-    assert core.eval().operator().rank() <= 2
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_equal_and_neighbouring_logits_do_not_change_the_rank(dtype: torch.dtype) -> None:
+    core = create_core("projector", (6, 6), form="top_k", rank=2, logit_std=0.0).to(dtype).eval()
+    assert core.operator().mask.nonzero()[:, 0].tolist() == [0, 1]
+    with torch.no_grad():
+        core.selection.scaled_logits.copy_(torch.tensor([1.0, 1.0, 0.5, 0.0, 0.0, 0.0]))
+        core.selection.scaled_logits[1] *= 1 - torch.finfo(dtype).eps  # nothing lies between the second and the first
+        core.selection.scaled_logits[2] = core.selection.scaled_logits[1] * (1 - torch.finfo(dtype).eps)
+    assert core.operator().mask.nonzero()[:, 0].tolist() == [0, 1]
     assert create_core("projector", (6, 6), form="top_k", rank=6, logit_std=0.0).eval().operator().rank() == 6
 
 

@@ -36,8 +36,14 @@ class Selection(nn.Module):
         return self.rate * self.scaled_logits
 
     def mask(self) -> Tensor:
-        """m as booleans, ``(D,)``."""
-        return self.leading > 0 if not self.learned else self.logits.detach() > self._threshold()
+        """m as booleans, ``(D,)``; of equal logits the first ones are kept."""
+        if not self.learned:
+            return self.leading > 0
+        logits = self.logits.detach()
+        if self.rank is None:
+            return logits > 0
+        kept = logits.sort(descending=True, stable=True).indices[: self.rank]
+        return torch.zeros_like(logits, dtype=torch.bool).index_fill(0, kept, True)
 
     def values(self) -> Tensor:
         """m as numbers, exactly 0 and 1, with the gradient described above."""
@@ -46,13 +52,11 @@ class Selection(nn.Module):
         soft = (self.logits - self._threshold()).sigmoid()
         return self.mask().to(soft.dtype) + (soft - soft.detach())
 
-    @torch.no_grad()
     def _threshold(self) -> Tensor:
-        logits = self.logits
+        logits = self.logits.detach()
         if self.rank is None or self.rank == self.dim:
-            return logits.new_zeros(()) if self.rank is None else logits.min() - 1
-        last, first = logits.sort(descending=True).values[self.rank - 1 : self.rank + 1]
-        return torch.where(last > first, (last + first) / 2, first)
+            return logits.new_zeros(())
+        return logits.sort(descending=True).values[self.rank - 1 : self.rank + 1].mean()
 
     def extra_repr(self) -> str:
         chosen = "the first" if not self.learned else "positive logits" if self.rank is None else "the largest logits"
