@@ -14,6 +14,7 @@ from torch import Tensor
 from linearizer_core.bijections import Bijection
 from linearizer_core.core_operator import TimeDependentCore
 from linearizer_core.errors import LinearizerError, StepSizeError
+from linearizer_core.generator_core import GeneratorCore
 from linearizer_core.invertibility import adversarial, collisions, far_off_inputs, gain, round_trip, worst_layer
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.metrics import max_abs_error, relative_error
@@ -93,7 +94,7 @@ def examine(subject: StudySubject, condition: Mapping[str, int] | None = None) -
         *_flow(subject, examples, condition),
         _idempotency(examples),
         *[signature for name, g in bijections(subject.pretrained.model) for signature in _bijection(name, g, examples)],
-        _outputs(examples),
+        _outputs(subject, examples),
     ]
 
 
@@ -209,7 +210,9 @@ def _bijection(name: str, g: Bijection, examples: Examples) -> list[Signature]:
     ]
 
 
-def _outputs(examples: Examples) -> Signature:
+def _outputs(subject: StudySubject, examples: Examples) -> Signature:
+    if isinstance(subject.pretrained.model.core, GeneratorCore):
+        return _EXPLOSION.asked(None, "the core generates a flow: f is its velocity in latents, and no map of states")
     if examples.from_noise:
         scale = float(examples.x.abs().max()) or 1.0
         noise = torch.randn(len(examples.x), examples.f.domain.dim, generator=torch.Generator().manual_seed(_SEED)).to(examples.x)

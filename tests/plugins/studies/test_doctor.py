@@ -15,6 +15,7 @@ import torch
 import typer
 from torch import Tensor, nn
 
+from linearizer_core import create_core
 from linearizer_core.bijections import Bijection, FixedAffine, Identity
 from linearizer_core.cli import app, main
 from linearizer_core.condition import Condition, require_label
@@ -127,6 +128,12 @@ def test_outputs_that_leave_the_range(by_hand: Callable[..., StudySubject]) -> N
     found = verdicts(by_hand(Diagonal(torch.full((64,), 300.0))))["exploding outputs"]
     assert found.verdict == "fail"
     assert found.number == pytest.approx(300, rel=0.5)
+
+
+def test_a_generator_is_no_map_of_states(by_hand: Callable[..., StudySubject]) -> None:
+    found = verdicts(by_hand(create_core("generator", (64, 64))))["exploding outputs"]
+    assert found.verdict == "does not apply"
+    assert "the core generates a flow" in found.advice
 
 
 # --- the command ---------------------------------------------------------------------------------------
