@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from linearizer_core import plugins
 from linearizer_core.artifact import ArtifactConfig
 from linearizer_core.collapse import CollapseReport
+from linearizer_core.markdown import render
 
 
 def render_card(
@@ -24,12 +23,15 @@ def render_card(
         pictures: names of picture files beside the card.
         section: what the task says, in Markdown (`linearizer_core.task.Task.card`).
     """
-    environment = Environment(
-        loader=PackageLoader("linearizer_core"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
-    )
-    environment.filters["figure"] = _figure
-    return environment.get_template("card.md.j2").render(
-        config=config, metrics=metrics, details=_details(config), collapse=collapse, notes=CollapseReport.model_fields, pictures=pictures, section=section
+    return render(
+        "card.md.j2",
+        config=config,
+        metrics=metrics,
+        details=_details(config),
+        collapse=collapse,
+        notes=CollapseReport.model_fields,
+        pictures=pictures,
+        section=section,
     )
 
 
@@ -41,7 +43,3 @@ def _details(config: ArtifactConfig) -> dict[str, tuple[str, str]]:
         "Core": plugins.specs("operator").get(config.model.core.name),
     }
     return {part: (spec.details or f"{spec.summary}.", spec.reference) for part, spec in chosen.items() if spec is not None}
-
-
-def _figure(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from linearizer_core import plugins
 from linearizer_core.config import RunConfig
 from linearizer_core.config_file import load_config, parse_overrides
@@ -17,6 +15,7 @@ from linearizer_core.data import Splits
 from linearizer_core.errors import ConfigError
 from linearizer_core.factory import create_dataset
 from linearizer_core.files import write_json, write_text
+from linearizer_core.markdown import render
 from linearizer_core.pretrained import Pretrained, load, uri_of
 from linearizer_core.task import Report
 
@@ -104,12 +103,8 @@ def write_study(name: str, subject: StudySubject, report: StudyReport, folder: P
     """Write ``study.json`` and ``report.md`` beside the figures; the path of the report."""
     values = {"study": name, "model": subject.name, **vars(report)}
     write_json(folder / "study.json", {key: dict(value) if isinstance(value, Mapping) else value for key, value in values.items()})
-    environment = Environment(
-        loader=PackageLoader("linearizer_core"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
-    )
-    environment.filters["figure"] = _figure
     summary = plugins.find("study", name).summary
-    write_text(folder / "report.md", environment.get_template("study.md.j2").render(name=name, summary=summary, subject=subject, report=report))
+    write_text(folder / "report.md", render("study.md.j2", name=name, summary=summary, subject=subject, report=report))
     return folder / "report.md"
 
 
@@ -117,10 +112,3 @@ def _subject_of_run(config: RunConfig) -> StudySubject:
     output = config.training.output
     splits = create_dataset(config.data.name, **config.data.options).load()
     return StudySubject(output.name, Pretrained.from_pretrained(output / "model"), splits, config)
-
-
-def _figure(value: Any) -> str:
-    """A value in a cell of a Markdown table."""
-    if value is None:
-        return "-"
-    return f"{value:.4g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")

@@ -11,6 +11,7 @@ from linearizer_core import create_backbone
 from linearizer_core.config import Component
 from linearizer_core.errors import ConditionError, ConfigError, DataError
 from linearizer_core.latent_prior import Categories, PrincipalWhiten, make_prior
+from linearizer_core.latent_prior.principal import principal_axes
 
 COUPLING = Component(name="coupling", dense={"couplings": 2, "width": 8})
 
@@ -107,3 +108,16 @@ def test_backbones_that_cannot_be_a_prior(broken: dict[str, object], message: st
     monkeypatch.setattr("linearizer_core.latent_prior.parts.create_backbone", lambda *_, **__: made)
     with pytest.raises(ConfigError, match=message):
         make_prior(4, "label", 5, 3, COUPLING, where="task.x")
+
+
+def test_axes_of_latents_that_a_mask_cut() -> None:
+    latents = torch.zeros(300, 40, dtype=torch.float64)
+    latents[:, [3, 17, 30]] = torch.randn(300, 3, dtype=torch.float64, generator=seeded()) * torch.tensor([1.0, 3.0, 2.0])
+    variances, axes = principal_axes(latents)
+    expected = torch.linalg.eigvalsh(latents.T @ latents / 300).flip(0)
+    assert torch.allclose(variances, expected[:3], rtol=1e-12)
+    assert torch.allclose(axes.T @ axes, torch.eye(3, dtype=torch.float64), atol=1e-12)
+    assert torch.allclose((latents @ axes).square().mean(0), variances, rtol=1e-12)
+    whiten = PrincipalWhiten(40, 8)
+    whiten.fit(latents)
+    assert torch.allclose(whiten.inverse(whiten(latents)), latents, atol=1e-12)

@@ -133,6 +133,10 @@ def test_the_command_writes_numbers_pictures_and_words(subject: StudySubject, pl
     assert "![size](size.png)" in report
     assert "| part | size |\n|---|---|\n| z | 4096 |\n| a\\|b | 0.25 |\n| c | - |\n" in report
     assert "| `size` | 4096 | dimensions |" in report
+    (tmp_path / "file").touch()
+    with mock.patch("linearizer_core.study.open_subject", lambda model, data: StudySubject(model, subject.pretrained, subject.splits)):
+        code, _, err = call("study", "size", "anything", "-o", "file", cwd=tmp_path)
+    assert (code, err) == (2, "error: --output file cannot be made: File exists; choose another folder\n")
     code, _, err = call("study", "size", "anything", "pwer=2", cwd=tmp_path)
     assert code == 2
     assert "did you mean 'power'" in err or "valid here: power" in err

@@ -10,6 +10,7 @@ import typer
 from linearizer_core import plugins
 from linearizer_core.cli.root import AsJson, app, print_json
 from linearizer_core.config_file import parse_overrides
+from linearizer_core.errors import ConfigError
 
 
 @app.command("study")
@@ -37,7 +38,10 @@ def run_study(
 
     subject = open_subject(model, data)
     folder = output or (subject.run.training.output if subject.run else Path()) / "studies" / name
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"--output {folder} cannot be made: {error.strerror}; choose another folder") from error
     report = create_study(name, **own).run(subject, folder)
     written = write_study(name, subject, report, folder)
     if as_json:

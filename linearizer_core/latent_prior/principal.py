@@ -43,12 +43,12 @@ class PrincipalWhiten(nn.Module):
         centred = values - values.mean(0)
         if len(values) < 2 or not bool(centred.isfinite().all()) or not bool(centred.any()):
             raise DataError(f"PrincipalWhiten.fit: {len(values)} latents, expected at least two finite ones that differ; train the bijection first")
-        variances, axes = torch.linalg.eigh(centred.T @ centred / len(values))
-        variances, axes = variances.flip(0)[: self.components], axes.flip(1)[:, : self.components]
-        resolved = variances > self.dim * torch.finfo(torch.float64).eps * variances[0]
+        variances, axes = principal_axes(centred)
+        found = min(self.components, len(variances))
+        resolved = variances[:found] > self.dim * torch.finfo(torch.float64).eps * variances[0]
         self.constants["mean"].copy_(values.mean(0))
-        self.constants["axes"].copy_(axes)
-        self.constants["deviations"].copy_(torch.where(resolved, variances, 0).sqrt())
+        self.constants["axes"].zero_()[:, :found] = axes[:, :found]
+        self.constants["deviations"].zero_()[:found] = torch.where(resolved, variances[:found], 0).sqrt()
 
     def forward(self, z: Tensor) -> Tensor:
         """``(B, D)`` to ``(B, m)``."""
@@ -59,3 +59,14 @@ class PrincipalWhiten(nn.Module):
     def inverse(self, u: Tensor) -> Tensor:
         """``(B, m)`` to ``(B, D)``."""
         return self.constants["mean"].to(u.dtype) + u @ (self.constants["axes"] * self.constants["deviations"]).to(u.dtype).T
+
+
+def principal_axes(values: Tensor) -> tuple[Tensor, Tensor]:
+    r"""Eigenvalues ``(k,)``, descending, and eigenvectors ``(D, k)`` of :math:`X^T X / N` for X ``(N, D)`` in float64.
+
+    k counts the coordinates that are not zero throughout: of latents that a mask cut to few of many, the others cost nothing.
+    """
+    used = values.ne(0).any(0).nonzero()[:, 0]
+    kept = values[:, used]
+    variances, axes = torch.linalg.eigh(kept.T @ kept / len(values))
+    return variances.flip(0), values.new_zeros(values.shape[1], len(used)).index_copy(0, used, axes.flip(1))

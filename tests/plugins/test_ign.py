@@ -340,6 +340,8 @@ def test_pictures_are_projected_from_the_command_line(saved: Path, tmp_path: Pat
     call = CliRunner().invoke(app, ["project", str(tmp_path / "same.png"), str(tmp_path / "large.png"), "-m", str(saved), "-o", str(tmp_path / "out.png")])
     assert call.exit_code == 0, call.output
     assert "2 pictures projected; projecting them again changes no pixel by more than" in call.output
+    lost = CliRunner().invoke(app, ["project", str(tmp_path / "same.png"), "-m", str(saved), "-o", str(tmp_path / "absent" / "out.png")])
+    assert isinstance(lost.exception, ConfigError)
     with Image.open(tmp_path / "out.png") as drawn:
         assert min(drawn.size) > 100
 

@@ -43,5 +43,8 @@ def run_project(
     with torch.no_grad():
         once = f(x)
         change = max_abs_error(f(once), once)
-    save_strips(output, f"f(f(x)) differs from f(x) by at most {change:.1e}", [[("given", x), ("projected", once)]])
+    try:
+        save_strips(output, f"f(f(x)) differs from f(x) by at most {change:.1e}", [[("given", x), ("projected", once)]])
+    except OSError as error:
+        raise ConfigError(f"--output {output} cannot be written: {error.strerror}; choose another path") from error
     typer.echo(f"{len(x)} pictures projected; projecting them again changes no pixel by more than {change:.1e}: {output}")

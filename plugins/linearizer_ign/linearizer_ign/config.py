@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from linearizer_core.config import OptimizerConfig, PerceptualConfig, PriorCondition, PriorConfig, StageConfig
 
@@ -61,7 +61,9 @@ class EvaluationConfig(_Options):
 
     samples: int = Field(5000, ge=100, description="generated images for the Frechet distance")
     inputs: int = Field(200, ge=10, description="inputs of each kind for which f(f(x)) is compared with f(x)")
-    ranks: tuple[int, ...] = Field((1, 2, 4, 8, 16, 32, 64, 128, 256), description="ranks at which reconstruction is measured, up to that of the projector")
+    ranks: tuple[PositiveInt, ...] = Field(
+        (1, 2, 4, 8, 16, 32, 64, 128, 256), description="ranks at which reconstruction is measured, up to that of the projector"
+    )
 
 
 class IdempotentConfig(_Options):

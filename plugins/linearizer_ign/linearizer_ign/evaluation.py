@@ -18,6 +18,7 @@ from linearizer_core.figures.curves import save_bars, save_curves
 from linearizer_core.figures.images import is_image
 from linearizer_core.figures.panels import save_panels, save_strips
 from linearizer_core.invertibility import far_off_inputs
+from linearizer_core.latent_prior.principal import principal_axes
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.metrics import frechet_distance, max_abs_error, psnr, relative_error
 from linearizer_core.operators import LinearOperator, LowRank
@@ -134,7 +135,7 @@ def _by_rank(model: IdempotentModel, operator: LinearOperator, splits: Splits, x
     """PSNR by rank: f with the `leading_part` of A along the first k axes of the kept latents of the training data."""
     training = stack(splits.train, 5000)["x"].to(x)
     kept = torch.cat([operator(model.gx(part)) for part in torch.split(training, _CHUNK)]).double()
-    axes = torch.linalg.eigh(kept.T @ kept / len(kept)).eigenvectors.flip(1).to(x.dtype)
+    axes = principal_axes(kept)[1].to(x.dtype)
     full, found = operator.rank(), {}
     for rank in [*(rank for rank in config.ranks if rank < full), full]:
         cut = operator if rank == full else leading_part(operator, axes[:, :rank])
