@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from benchmarks.dense_collapse import dense_collapse, unnested_loop
 from benchmarks.tools.environment import SEED
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores import TimeDependentCore
 from linearizer_core.factory import create_core
 from linearizer_core.operators import LinearOperator
 from linearizer_core.operators.flow import Terminal, time_grid

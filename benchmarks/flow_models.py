@@ -16,9 +16,8 @@ from benchmarks.tools.environment import SEED
 from linearizer_core.bijections import Bijection
 from linearizer_core.config_file import load_config
 from linearizer_core.data import DataInfo, Splits, TensorTable, collate
-from linearizer_core.factory import create_core
+from linearizer_core.factory import build_model, create_core
 from linearizer_core.model import LinearizerModel
-from linearizer_core.pretrained import build_model
 from linearizer_core.task import BuildContext, Task
 from linearizer_core.testing.perturb import perturb
 from linearizer_flow.config import FlowConfig

@@ -27,12 +27,11 @@ from linearizer_core.condition import Condition
 from linearizer_core.config import RunConfig
 from linearizer_core.config_file import load_config
 from linearizer_core.data import Batch, DataInfo, Splits, stack
-from linearizer_core.factory import create_backbone, create_dataset
+from linearizer_core.factory import build_model, create_backbone, create_dataset
 from linearizer_core.features.classifier import ClassifierFeatures
 from linearizer_core.features.pretrained import PretrainedFeatures
 from linearizer_core.figures.images import save_grid
 from linearizer_core.metrics import frechet_distance, max_abs_error
-from linearizer_core.pretrained import build_model
 from linearizer_core.training.average import WeightAverage
 from linearizer_core.training.execution import set_convolution_layout
 

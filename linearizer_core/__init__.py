@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from linearizer_core.bijections import Bijection, TractableBijection
     from linearizer_core.condition import Condition
     from linearizer_core.config_file import load_config
-    from linearizer_core.core_operator import CoreOperator, TimeDependentCore
+    from linearizer_core.cores import CoreOperator, TimeDependentCore
     from linearizer_core.factory import create, create_backbone, create_core, create_dataset, create_task
     from linearizer_core.linearizer import Linearizer
     from linearizer_core.model import LinearizerModel
@@ -46,7 +46,7 @@ _MODULES = {
     "bijections": ("Bijection", "TractableBijection"),
     "condition": ("Condition",),
     "config_file": ("load_config",),
-    "core_operator": ("CoreOperator", "TimeDependentCore"),
+    "cores": ("CoreOperator", "TimeDependentCore"),
     "factory": ("create", "create_backbone", "create_core", "create_dataset", "create_task"),
     "linearizer": ("Linearizer",),
     "model": ("LinearizerModel",),

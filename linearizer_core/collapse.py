@@ -12,7 +12,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 
 from linearizer_core.config import CollapseConfig
-from linearizer_core.core_operator import CoreOperator, FlowPlan, TimeDependentCore
+from linearizer_core.cores import CoreOperator, FlowPlan, TimeDependentCore
 from linearizer_core.errors import ConfigError, DivergedFlowError
 from linearizer_core.metrics import relative_error
 from linearizer_core.operators import LinearOperator

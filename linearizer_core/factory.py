@@ -17,9 +17,10 @@ _KIND_OF_FIELD: dict[str, ComponentKind] = {"task": "task", "backbone": "backbon
 
 if TYPE_CHECKING:
     from linearizer_core.bijections import Bijection
-    from linearizer_core.config import RunConfig
-    from linearizer_core.core_operator import CoreOperator
-    from linearizer_core.data import DataSource
+    from linearizer_core.config import ModelConfig, RunConfig
+    from linearizer_core.cores import CoreOperator
+    from linearizer_core.data import DataInfo, DataSource
+    from linearizer_core.model import LinearizerModel
     from linearizer_core.study import Study
     from linearizer_core.task import Task
 
@@ -67,7 +68,7 @@ def create_core(name: str, shape: tuple[int, int], *, conditions: dict[str, int]
         ConfigError: when an option is unknown or of the wrong type.
         TargetError: when the plugin's target cannot be imported or makes something else.
     """
-    from linearizer_core.core_operator import CoreOperator
+    from linearizer_core.cores import CoreOperator
 
     made: CoreOperator = _make("operator", name, options, CoreOperator, shape, conditions=conditions)
     if made.shape != tuple(shape):
@@ -115,6 +116,27 @@ def create_study(name: str, **options: Any) -> Study:
 
     made: Study = _make("study", name, options, Study)
     return made
+
+
+def build_model(config: ModelConfig, info: DataInfo, seed: int = 0) -> tuple[Task, LinearizerModel]:
+    """Make a task and its untrained model from their configuration; the same seed gives the same weights.
+
+    Raises:
+        UnknownNameError, ConfigError, TargetError: when a component is not registered, not configured right, or not what its spec says.
+    """
+    import torch
+
+    from linearizer_core.task import BuildContext
+
+    task = create_task(config.task.name, **config.task.options)
+    context = BuildContext(
+        info=info,
+        backbone=lambda shape, conditions: create_backbone(config.backbone.name, shape, conditions=conditions, **config.backbone.options),
+        core=lambda shape, conditions: create_core(config.core.name, shape, conditions=conditions, **config.core.options),
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return task, task.build(context)
 
 
 def validate_components(config: RunConfig) -> list[str]:

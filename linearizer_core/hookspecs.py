@@ -42,7 +42,7 @@ def linearizer_backbones() -> Sequence[BackboneSpec]:  # type: ignore[empty-body
 def linearizer_operators() -> Sequence[OperatorSpec]:  # type: ignore[empty-body]
     r"""Learnable cores :math:`A: \mathbb{R}^n \to \mathbb{R}^m`, each called as ``Target(shape, config, conditions=None)``.
 
-    The target returns a `linearizer_core.core_operator.CoreOperator`; ``shape`` is ``(m, n)``.
+    The target returns a `linearizer_core.cores.CoreOperator`; ``shape`` is ``(m, n)``.
 
     Example:
         >>> from linearizer_core.hookspecs import hookimpl

@@ -6,7 +6,7 @@ from torch import nn
 
 from linearizer_core.bijections import Bijection
 from linearizer_core.condition import Condition
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator
 from linearizer_core.errors import ShapeMismatchError
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.operators import LinearOperator

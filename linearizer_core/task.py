@@ -16,7 +16,7 @@ from linearizer_core.bijections import Bijection
 from linearizer_core.collapse import collapse_core
 from linearizer_core.condition import Condition
 from linearizer_core.config import CollapseConfig, StageConfig
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator
 from linearizer_core.data import Batch, DataInfo, Splits
 from linearizer_core.errors import ConfigError, NoSamplesError
 from linearizer_core.figures.images import is_image

@@ -16,7 +16,7 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 PLUGIN = """
 from pydantic import BaseModel, ConfigDict
 from linearizer_core.bijections import FixedAffine, Bijection
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator
 from linearizer_core.operators import ScaledIdentity
 
 class Config(BaseModel):

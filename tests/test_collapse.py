@@ -12,7 +12,7 @@ from torch import Tensor
 from linearizer_core import create_core
 from linearizer_core.collapse import CollapseReport, collapse_core, measured_collapse
 from linearizer_core.config import CollapseConfig
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores import TimeDependentCore
 from linearizer_core.errors import ConfigError, NoTerminalLimitError, TruncationError, UnknownSolverError
 from linearizer_core.figures.singular_values import plot_singular_values
 from linearizer_core.operators import LowRank, Mask, SharedSubspace

@@ -13,7 +13,7 @@ TARGETS = """
 import torch
 from pydantic import BaseModel, ConfigDict
 from linearizer_core.bijections import Identity
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator
 from linearizer_core.data import DataSource
 
 class Config(BaseModel):
@@ -76,7 +76,7 @@ def test_create_takes_the_kind() -> None:
     ("make", "expected"),
     [
         (lambda: create_backbone("none", (2,)), "backbone 'none': target 'fake_targets:none' made a NoneType, not a linearizer_core.bijections.base.Bijection"),
-        (lambda: create_core("none", (2, 2)), "made a NoneType, not a linearizer_core.core_operator.CoreOperator"),
+        (lambda: create_core("none", (2, 2)), "made a NoneType, not a linearizer_core.cores.base.CoreOperator"),
         (lambda: create_task("none"), "made a NoneType, not a linearizer_core.task.Task"),
         (lambda: create_dataset("none"), "made a NoneType, not a linearizer_core.data.DataSource"),
         (lambda: create_backbone("other_shape", (2,)), "was asked for in_shape (2,), got (2, 1)"),

@@ -6,7 +6,7 @@ from torch import nn
 
 from linearizer_core.bijections import ElementwiseAffine, Identity
 from linearizer_core.condition import Condition, require_label
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator
 from linearizer_core.errors import ConditionError, ShapeMismatchError
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.model import LinearizerModel

@@ -18,10 +18,9 @@ import torch
 import linearizer_core
 from linearizer_core.config import TrainingConfig
 from linearizer_core.config_file import load_config
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores import TimeDependentCore
 from linearizer_core.data import DataInfo, Splits, TensorTable
-from linearizer_core.factory import create_core
-from linearizer_core.pretrained import build_model
+from linearizer_core.factory import build_model, create_core
 from linearizer_core.testing.perturb import perturb
 from linearizer_core.training import fit
 

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from linearizer_core.condition import Condition
-from linearizer_core.core_operator import CoreOperator, TimeDependentCore
+from linearizer_core.cores import CoreOperator, GeneratorCore, TimeDependentCore
 from linearizer_core.errors import CheckFailure, ConditionError, ConfigError, LinearizerError, NoTerminalLimitError, NotInitializedError, UnknownSolverError
-from linearizer_core.generator_core import GeneratorCore
 from linearizer_core.operators import LinearOperator
 from linearizer_core.operators.flow import time_grid
 from linearizer_core.testing.check import Check, Context, SkipCheck

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, final
 from linearizer_core import plugins
 from linearizer_core.bijections import Bijection, Shape
 from linearizer_core.config import Component
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator
 from linearizer_core.data import DataSource, Splits
 from linearizer_core.errors import CheckFailure
 from linearizer_core.factory import create_backbone, create_core, create_dataset, create_task

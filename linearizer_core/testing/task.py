@@ -12,13 +12,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from linearizer_core.artifact import ArtifactConfig, load_weights, save_weights
 from linearizer_core.condition import Condition
 from linearizer_core.config import Component, ModelConfig, StageConfig
 from linearizer_core.errors import CheckFailure, ConfigError, NoSamplesError
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
 from linearizer_core.pretrained import Pretrained
+from linearizer_core.pretrained.artifact import ArtifactConfig
+from linearizer_core.pretrained.weights import load_weights, save_weights
 from linearizer_core.task import Report, Task
 from linearizer_core.testing.bench import bench, generator
 from linearizer_core.testing.check import Check, Context, SkipCheck

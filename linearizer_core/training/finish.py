@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from linearizer_core.artifact import ArtifactConfig, read_json
 from linearizer_core.bijections.tf32 import without_tf32
 from linearizer_core.config import RunConfig
 from linearizer_core.config_file import load_config
@@ -17,6 +16,7 @@ from linearizer_core.factory import create_dataset
 from linearizer_core.files import write_json
 from linearizer_core.model import LinearizerModel
 from linearizer_core.pretrained import Pretrained
+from linearizer_core.pretrained.artifact import ArtifactConfig, read_json
 from linearizer_core.report import print_report, report_values
 from linearizer_core.task import Report, Task
 

@@ -11,9 +11,8 @@ from linearizer_core.config import RunConfig
 from linearizer_core.config_file import dump_config
 from linearizer_core.data import Splits
 from linearizer_core.errors import ConfigError
-from linearizer_core.factory import create_dataset
+from linearizer_core.factory import build_model, create_dataset
 from linearizer_core.files import write_json, write_text
-from linearizer_core.pretrained import build_model
 from linearizer_core.task import Report, Stage, Task
 from linearizer_core.training.accelerator import make_accelerator, set_threads
 from linearizer_core.training.differences import differing_keys

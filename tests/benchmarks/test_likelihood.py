@@ -17,7 +17,7 @@ from benchmarks.likelihood import bits, flow_of_size, learning_rate, main
 from linearizer_core.condition import Condition
 from linearizer_core.config_file import load_config
 from linearizer_core.data import DataInfo
-from linearizer_core.pretrained import build_model
+from linearizer_core.factory import build_model
 
 CONFIG = """
 data = { name = "npz" }

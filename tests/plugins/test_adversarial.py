@@ -16,10 +16,9 @@ from linearizer_core.condition import Condition
 from linearizer_core.config import Component, ModelConfig, TrainingConfig
 from linearizer_core.data import Splits, stack
 from linearizer_core.errors import ConfigError
-from linearizer_core.factory import create_dataset
+from linearizer_core.factory import build_model, create_dataset
 from linearizer_core.features.perceptual import distance_of_maps
 from linearizer_core.model import LinearizerModel
-from linearizer_core.pretrained import build_model
 from linearizer_core.task import Task
 from linearizer_core.training import fit
 from linearizer_flow.adversarial import AdversarialStage

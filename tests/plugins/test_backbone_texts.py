@@ -8,11 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from linearizer_core import plugins
-from linearizer_core.artifact import ArtifactConfig
-from linearizer_core.card import render_card
 from linearizer_core.cli import app
 from linearizer_core.config import Component, ModelConfig
 from linearizer_core.data import DataInfo
+from linearizer_core.pretrained.artifact import ArtifactConfig
+from linearizer_core.pretrained.card import render_card
 
 BUILT_IN = sorted(name for name in plugins.specs("backbone") if plugins.provider("backbone", name).distribution == plugins.HOST)
 

@@ -7,10 +7,10 @@ import torch
 
 from linearizer_core.bijections import ElementwiseAffine, Flatten, HaarSqueeze, Identity
 from linearizer_core.condition import Condition
+from linearizer_core.cores import SpatialCore, latent_shape, nearest_grid
 from linearizer_core.errors import ConditionError, ConfigError
 from linearizer_core.factory import create_backbone, create_core
 from linearizer_core.operators import Convolution
-from linearizer_core.spatial_core import SpatialCore, latent_shape, nearest_grid
 from linearizer_core.testing import Check, CoreSubject, Subject, parametrize_with_checks
 
 

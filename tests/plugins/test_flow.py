@@ -19,13 +19,12 @@ from linearizer_core.bijections import Bijection, Identity
 from linearizer_core.config import Component, ModelConfig, PerceptualConfig, TrainingConfig
 from linearizer_core.data import Batch, DataInfo, Splits, TensorTable, stack
 from linearizer_core.errors import ConfigError, DataError, NoTerminalLimitError, UnknownSolverError
-from linearizer_core.factory import create_backbone, create_core, create_dataset
+from linearizer_core.factory import build_model, create_backbone, create_core, create_dataset
 from linearizer_core.features.perceptual import PerceptualDistance
 from linearizer_core.metrics import relative_error
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import Mask
 from linearizer_core.operators.flow import time_grid
-from linearizer_core.pretrained import build_model
 from linearizer_core.task import BuildContext, Task
 from linearizer_core.training import fit
 from linearizer_flow.latent_prior import LatentPriorBijection

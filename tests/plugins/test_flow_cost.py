@@ -13,9 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from linearizer_core.bijections import Bijection, Coupling
 from linearizer_core.config import Component, ModelConfig
 from linearizer_core.data import DataInfo
+from linearizer_core.factory import build_model
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
-from linearizer_core.pretrained import build_model
 from linearizer_core.task import Task
 
 PRIOR = {"name": "coupling", "dense": {"couplings": 4, "width": 16}, "class_scale": True, "final_mixing": False}

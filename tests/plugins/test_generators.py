@@ -9,9 +9,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from linearizer_core.cores import GeneratorCore
 from linearizer_core.errors import ConfigError, ShapeMismatchError
 from linearizer_core.factory import create_core
-from linearizer_core.generator_core import GeneratorCore
 from linearizer_core.operators import DecayRotation, Dense, Diagonal, LowRank
 
 STRUCTURES = ("decay_rotation", "dense", "diagonal", "low_rank")

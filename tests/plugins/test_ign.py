@@ -15,14 +15,14 @@ from PIL import Image
 from torch import Tensor
 from typer.testing import CliRunner
 
-from linearizer_core.artifact import ArtifactConfig
 from linearizer_core.config import Component, ModelConfig, TrainingConfig
 from linearizer_core.data import DataInfo, Splits, TensorTable, stack
 from linearizer_core.errors import ConfigError
-from linearizer_core.factory import create_core, create_dataset
+from linearizer_core.factory import build_model, create_core, create_dataset
 from linearizer_core.metrics import psnr
 from linearizer_core.operators import Mask
-from linearizer_core.pretrained import Pretrained, build_model
+from linearizer_core.pretrained import Pretrained
+from linearizer_core.pretrained.artifact import ArtifactConfig
 from linearizer_core.task import Task
 from linearizer_core.testing.perturb import perturb
 from linearizer_core.training import fit

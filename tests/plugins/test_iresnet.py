@@ -14,7 +14,7 @@ from linearizer_core.bijections import ContractiveResidual, FixedOrthogonal, inv
 from linearizer_core.config import Component, ModelConfig, NormalizeConfig, TrainingConfig
 from linearizer_core.data import DataInfo, Splits, TensorTable
 from linearizer_core.errors import ConfigError, LogDetUnavailableError
-from linearizer_core.pretrained import build_model
+from linearizer_core.factory import build_model
 from linearizer_core.training import fit
 from linearizer_iresnet.backbone import iresnet_backbone
 from linearizer_iresnet.config import IResNetConfig

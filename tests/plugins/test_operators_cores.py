@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from linearizer_core.condition import Condition
-from linearizer_core.core_operator import CoreOperator, TimeDependentCore
+from linearizer_core.cores import CoreOperator, TimeDependentCore
 from linearizer_core.errors import (
     ConditionError,
     ConfigError,

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linearizer_core import create_core
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator
 from linearizer_core.errors import ConfigError, ShapeMismatchError
 from linearizer_core.operators import Diagonal, LowRank, Mask, RotatedDiagonal
 

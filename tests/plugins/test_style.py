@@ -12,12 +12,11 @@ from torch import Tensor
 
 from linearizer_core.condition import Condition
 from linearizer_core.config import Component, ModelConfig
+from linearizer_core.cores import latent_shape
 from linearizer_core.data import DataInfo, stack
 from linearizer_core.errors import ConfigError
-from linearizer_core.factory import create_core
+from linearizer_core.factory import build_model, create_core
 from linearizer_core.model import LinearizerModel
-from linearizer_core.pretrained import build_model
-from linearizer_core.spatial_core import latent_shape
 from linearizer_core.testing import CoreSubject, run_checks
 from linearizer_core.testing.perturb import perturb
 from linearizer_style.baselines import ColourTransform

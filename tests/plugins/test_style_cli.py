@@ -13,13 +13,14 @@ import pytest
 import torch
 from PIL import Image
 
-from linearizer_core.artifact import ArtifactConfig
 from linearizer_core.cli import main
 from linearizer_core.config import Component, ModelConfig
 from linearizer_core.data import DataInfo
 from linearizer_core.errors import ConfigError
+from linearizer_core.factory import build_model
 from linearizer_core.figures.files import read_picture
-from linearizer_core.pretrained import Pretrained, build_model
+from linearizer_core.pretrained import Pretrained
+from linearizer_core.pretrained.artifact import ArtifactConfig
 from linearizer_core.testing.perturb import perturb
 from linearizer_style.cli import _weights
 from linearizer_style.opened import open_styles

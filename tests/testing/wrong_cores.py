@@ -9,9 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from linearizer_core.condition import Condition, require_label
-from linearizer_core.core_operator import CoreOperator, TimeDependentCore
+from linearizer_core.cores import CoreOperator, GeneratorCore, TimeDependentCore
 from linearizer_core.errors import ConditionError
-from linearizer_core.generator_core import GeneratorCore
 from linearizer_core.operators import Dense, Diagonal, LinearOperator, ScaledIdentity
 from linearizer_core.operators.flow import velocity_operator
 from linearizer_core.testing import CoreSubject

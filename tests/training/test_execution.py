@@ -14,9 +14,8 @@ from linearizer_core.bijections import Coupling, compiled
 from linearizer_core.config import Component, ModelConfig, TrainingConfig
 from linearizer_core.data import Splits
 from linearizer_core.errors import CheckpointError, CompilationWarning
-from linearizer_core.factory import create_dataset
+from linearizer_core.factory import build_model, create_dataset
 from linearizer_core.model import LinearizerModel
-from linearizer_core.pretrained import build_model
 from linearizer_core.training import fit, read_metrics
 from linearizer_core.training.execution import executed_as
 

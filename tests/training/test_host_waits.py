@@ -15,8 +15,7 @@ from tiny_training import LikelihoodStage, TinyTask, stage_config, tiny_model, t
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from linearizer_core.config import Component, ModelConfig, TrainingConfig
-from linearizer_core.factory import create_dataset
-from linearizer_core.pretrained import build_model
+from linearizer_core.factory import build_model, create_dataset
 from linearizer_core.training import fit
 from linearizer_core.training.loop import _Fit
 

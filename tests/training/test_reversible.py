@@ -11,9 +11,8 @@ from tiny_training import run_tiny, two_stages
 from linearizer_core.bijections import Chain
 from linearizer_core.config import Component, ModelConfig, TrainingConfig
 from linearizer_core.data import DataInfo
-from linearizer_core.factory import create_dataset
+from linearizer_core.factory import build_model, create_dataset
 from linearizer_core.model import LinearizerModel
-from linearizer_core.pretrained import build_model
 from linearizer_core.training import fit, read_metrics
 
 STAGE = {"steps": 6, "batch_size": 32, "warmup_steps": 2}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from linearizer_core.bijections import ActNorm, AffineCoupling, Chain, MLPConditioner, TractableBijection
 from linearizer_core.condition import Condition
 from linearizer_core.config import StageConfig, TrainingConfig
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator
 from linearizer_core.data import Batch, DataInfo, Splits, TensorTable, stack
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator, ScaledIdentity

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from linearizer_core.cores import GeneratorCore
 from linearizer_core.errors import ConfigError, ShapeMismatchError
-from linearizer_core.generator_core import GeneratorCore
 from linearizer_core.model import LinearizerModel
 
 

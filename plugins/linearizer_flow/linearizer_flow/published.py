@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from linearizer_core.bijections import Bijection
 from linearizer_core.condition import Condition
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores import TimeDependentCore
 from linearizer_core.data import Batch
 from linearizer_core.features.perceptual import PerceptualDistance
 from linearizer_core.model import LinearizerModel

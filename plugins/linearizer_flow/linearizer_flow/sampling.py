@@ -10,9 +10,8 @@ from torch import Tensor
 
 from linearizer_core.bijections import constant_weights
 from linearizer_core.condition import Condition
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores import GuidedCore, TimeDependentCore
 from linearizer_core.errors import ConfigError
-from linearizer_core.guided_core import GuidedCore
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
 from linearizer_core.operators.flow import Terminal, time_grid

@@ -13,7 +13,7 @@ from linearizer_core.bijections import Bijection, Identity
 from linearizer_core.collapse import collapse_core
 from linearizer_core.condition import Condition
 from linearizer_core.config import CollapseConfig, Component, PerceptualConfig
-from linearizer_core.core_operator import CoreOperator, TimeDependentCore
+from linearizer_core.cores import CoreOperator, TimeDependentCore
 from linearizer_core.data import Batch, Splits
 from linearizer_core.errors import ConfigError
 from linearizer_core.features.perceptual import PerceptualDistance

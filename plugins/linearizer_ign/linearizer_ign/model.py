@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from linearizer_core.bijections import Bijection
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator
 from linearizer_core.errors import ConfigError
 from linearizer_core.latent_prior import Categories, PrincipalWhiten, PriorParts
 from linearizer_core.metrics import relative_error

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from linearizer_core.bijections import Chain, Flatten, constant_weights
 from linearizer_core.config import Component
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores import TimeDependentCore
 from linearizer_core.data import Splits
 from linearizer_core.errors import ConfigError
 from linearizer_core.features.perceptual import PerceptualDistance

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from linearizer_core.condition import Condition
+from linearizer_core.cores import LatentShape, SpatialCore, nearest_grid
 from linearizer_core.errors import ConfigError
 from linearizer_core.operators import Convolution, ScaledIdentity
-from linearizer_core.spatial_core import LatentShape, SpatialCore, nearest_grid
 from linearizer_operators.categories import Categories
 from linearizer_operators.config import ConvolutionConfig
 from linearizer_operators.shapes import square_dim

@@ -10,7 +10,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores import TimeDependentCore
 from linearizer_core.errors import ConfigError, DataError, NoTerminalLimitError, NotInitializedError
 from linearizer_core.operators import Diagonal, LinearOperator, Mask, SharedSubspace
 from linearizer_core.operators.flow import OPEN_SOLVERS, SOLVERS, TERMINALS, AdaptiveGrid, Flow, Terminal

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from linearizer_core.condition import Condition
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator
 from linearizer_core.operators import IdentityPlusLowRank
 from linearizer_operators.categories import Categories
 from linearizer_operators.config import IdentityPlusLowRankConfig

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from linearizer_core.bijections import full_precision
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores import TimeDependentCore
 from linearizer_core.operators import LinearOperator, LowRank
 from linearizer_operators.config import LowRankConfig
 from linearizer_operators.shapes import square_dim

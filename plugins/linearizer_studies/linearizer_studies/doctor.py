@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from linearizer_core.bijections import Bijection
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores import GeneratorCore, TimeDependentCore
 from linearizer_core.errors import LinearizerError, StepSizeError
-from linearizer_core.generator_core import GeneratorCore
 from linearizer_core.invertibility import adversarial, collisions, far_off_inputs, gain, round_trip, worst_layer
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.metrics import max_abs_error, relative_error

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from linearizer_core.condition import Condition
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores import TimeDependentCore
 from linearizer_core.data import stack
 from linearizer_core.errors import ConditionError, ConfigError
 from linearizer_core.figures.images import is_image

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from linearizer_core.condition import Condition
-from linearizer_core.core_operator import FlowPlan, TimeDependentCore
+from linearizer_core.cores import FlowPlan, TimeDependentCore
 from linearizer_core.errors import ConfigError, NoTerminalLimitError, StepSizeError
 from linearizer_core.figures.curves import save_curves
 from linearizer_core.metrics import relative_error

@@ -16,7 +16,7 @@ from torch import Tensor
 from linearizer_core import plugins
 from linearizer_core.condition import Condition
 from linearizer_core.config import Component, RunConfig
-from linearizer_core.core_operator import CoreOperator, TimeDependentCore
+from linearizer_core.cores import CoreOperator, TimeDependentCore
 from linearizer_core.data import Splits, stack
 from linearizer_core.errors import ConfigError, NoSamplesError
 from linearizer_core.features.classifier import ClassifierFeatures

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from linearizer_core.condition import Condition, require_label
+from linearizer_core.cores import LatentShape, SpatialCore, nearest_grid
 from linearizer_core.errors import ConfigError, ShapeMismatchError
 from linearizer_core.operators import Convolution
-from linearizer_core.spatial_core import LatentShape, SpatialCore, nearest_grid
 from linearizer_style.config import StyleNumberConfig
 
 _SIDE = 4

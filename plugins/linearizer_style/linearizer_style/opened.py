@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from linearizer_core.cores import latent_shape
 from linearizer_core.errors import ConfigError, DataError
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.model import LinearizerModel
 from linearizer_core.pretrained import load, uri_of
-from linearizer_core.spatial_core import latent_shape
 from linearizer_style.mixing import StyleMixer
 from linearizer_style.task import StyleTask
 

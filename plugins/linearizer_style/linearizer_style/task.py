@@ -10,13 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores import SpatialCore, TimeDependentCore, latent_shape
 from linearizer_core.data import Splits
 from linearizer_core.errors import ConfigError
 from linearizer_core.features.perceptual import PerceptualDistance
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
-from linearizer_core.spatial_core import SpatialCore, latent_shape
 from linearizer_core.task import BuildContext, Report, Stage, Task
 from linearizer_style.config import StyleConfig
 from linearizer_style.stage import LABEL, StyleStage, one_style_each, spread, stylise

@@ -7,7 +7,7 @@ import torch
 
 from linearizer_core.bijections import AdditiveCoupling, Chain, ConvConditioner, FixedOrthogonal, Flatten, Identity, Inverse, ZeroPadding
 from linearizer_core.condition import Condition
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator
 from linearizer_core.errors import BijectionError, InputShapeError, LogDetUnavailableError, SurjectivityError
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.model import LinearizerModel

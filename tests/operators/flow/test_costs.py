@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores import TimeDependentCore
 from linearizer_core.operators import LinearOperator, SharedSubspace
 from linearizer_core.operators.flow import SOLVERS, collapse, time_grid, velocity_operator
 from linearizer_operators.config import GaussianConfig, LowRankConfig, SharedSubspaceConfig

@@ -10,14 +10,12 @@ from torch import Tensor
 from linearizer_core.bijections import VolumePreserving
 from linearizer_core.condition import Condition
 from linearizer_core.config import Component, ModelConfig, TrainingConfig
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator, GeneratorCore
 from linearizer_core.data import stack
-from linearizer_core.factory import create_dataset
-from linearizer_core.generator_core import GeneratorCore
+from linearizer_core.factory import build_model, create_dataset
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import DecayRotation, Dense, Diagonal
-from linearizer_core.pretrained import build_model
 from linearizer_core.training import fit
 from linearizer_dynamics.data.integrate import integrate
 from linearizer_dynamics.data.systems import slow_manifold, slow_manifold_map

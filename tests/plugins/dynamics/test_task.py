@@ -12,12 +12,12 @@ from PIL import Image
 
 from linearizer_core.bijections import Identity
 from linearizer_core.config import Component, ModelConfig
+from linearizer_core.cores import GeneratorCore
 from linearizer_core.data import DataInfo, Splits, TensorTable, stack
 from linearizer_core.errors import ConfigError, NoSamplesError, ShapeMismatchError
-from linearizer_core.factory import create_core, create_dataset
-from linearizer_core.generator_core import GeneratorCore
+from linearizer_core.factory import build_model, create_core, create_dataset
 from linearizer_core.model import LinearizerModel
-from linearizer_core.pretrained import build_model, load
+from linearizer_core.pretrained import load
 from linearizer_core.task import Task
 from linearizer_core.training import train
 from linearizer_dynamics.evaluation import NOTES, relative_errors
@@ -282,8 +282,8 @@ def test_commands(run: Path, tmp_path: Path) -> None:
     ],
 )
 def test_mistakes_are_one_line(arguments: list[str], message: str, tmp_path: Path, pendulum: Splits) -> None:
-    from linearizer_core.artifact import ArtifactConfig
     from linearizer_core.pretrained import Pretrained
+    from linearizer_core.pretrained.artifact import ArtifactConfig
 
     task, model = built(pendulum)
     config = ModelConfig(task=Component(name="dynamics"), backbone=Component(**SMALL), core=Component(name="generator"))

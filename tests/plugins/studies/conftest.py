@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from linearizer_core.artifact import ArtifactConfig
 from linearizer_core.bijections import Bijection, Chain, FixedOrthogonal, Flatten
 from linearizer_core.condition import Condition
 from linearizer_core.config import CollapseConfig, Component, ModelConfig
-from linearizer_core.core_operator import CoreOperator, TimeDependentCore
+from linearizer_core.cores import CoreOperator, TimeDependentCore
 from linearizer_core.data import Splits
 from linearizer_core.factory import create_dataset
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import Dense, LinearOperator, ScaledIdentity
 from linearizer_core.operators.flow import BatchedFlow, Flow, Terminal
 from linearizer_core.pretrained import Pretrained
+from linearizer_core.pretrained.artifact import ArtifactConfig
 from linearizer_core.study import StudySubject, open_subject
 from linearizer_core.task import BuildContext, Report, Stage, Task
 

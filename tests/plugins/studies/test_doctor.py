@@ -20,7 +20,7 @@ from linearizer_core.bijections import Bijection, FixedAffine, Identity
 from linearizer_core.cli import app, main
 from linearizer_core.condition import Condition, require_label
 from linearizer_core.config import CollapseConfig
-from linearizer_core.core_operator import CoreOperator, TimeDependentCore
+from linearizer_core.cores import CoreOperator, TimeDependentCore
 from linearizer_core.operators import Dense, Diagonal, LinearOperator, Mask
 from linearizer_core.study import StudySubject
 from linearizer_studies.doctor import Signature, examine

@@ -9,7 +9,7 @@ import pytest
 
 from linearizer_core.bijections import Identity
 from linearizer_core.config import CollapseConfig
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores import TimeDependentCore
 from linearizer_core.errors import ConfigError, UnknownSolverError
 from linearizer_core.factory import create_study
 from linearizer_core.study import StudyReport, StudySubject

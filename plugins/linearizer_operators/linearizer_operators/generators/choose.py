@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from linearizer_core.cores import GeneratorCore
 from linearizer_core.errors import ConfigError
-from linearizer_core.generator_core import GeneratorCore
 from linearizer_operators.config import GeneratorConfig
 from linearizer_operators.generators.dense import DenseGenerator
 from linearizer_operators.generators.diagonal import DiagonalGenerator

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from linearizer_core.condition import Condition
-from linearizer_core.generator_core import GeneratorCore
+from linearizer_core.cores import GeneratorCore
 from linearizer_core.operators import Dense
 from linearizer_operators.config import GeneratorConfig
 from linearizer_operators.generators.dissipative import dissipative_matrix, dissipative_parameters

@@ -7,7 +7,7 @@ from typing import final
 from torch import nn
 
 from linearizer_core.condition import Condition
-from linearizer_core.generator_core import GeneratorCore
+from linearizer_core.cores import GeneratorCore
 from linearizer_core.operators import Diagonal
 from linearizer_operators.config import GeneratorConfig
 from linearizer_operators.generators.decay import parameter_of, rates_of, spread

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from linearizer_core.bijections import full_precision
 from linearizer_core.condition import Condition
-from linearizer_core.generator_core import GeneratorCore
+from linearizer_core.cores import GeneratorCore
 from linearizer_core.operators import DecayRotation
 from linearizer_core.operators.decay_rotation import evolve_pairs
 from linearizer_operators.config import GeneratorConfig

@@ -8,7 +8,7 @@ r"""Projectors, :math:`A A = A`: the cores of idempotent networks, which map eve
 
 from __future__ import annotations
 
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator
 from linearizer_operators.config import ProjectorConfig
 from linearizer_operators.projectors.mask import MaskProjector
 from linearizer_operators.projectors.oblique import ObliqueProjector

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import final
 
 from linearizer_core.condition import Condition
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator
 from linearizer_core.operators import Diagonal, LinearOperator, Mask
 from linearizer_operators.config import ProjectorConfig
 from linearizer_operators.projectors.selection import Selection

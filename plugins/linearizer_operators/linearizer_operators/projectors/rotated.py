@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from linearizer_core.condition import Condition
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores import CoreOperator
 from linearizer_core.operators import LinearOperator, RotatedDiagonal
 from linearizer_operators.config import ProjectorConfig
 from linearizer_operators.projectors.selection import Selection

@@ -19,21 +19,15 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from linearizer_core.collapse import CollapseReport
 from linearizer_core.config import CollapseConfig, ModelConfig
 from linearizer_core.data import DataInfo
 from linearizer_core.errors import ArtifactError
-from linearizer_core.model import LinearizerModel
 
 FORMAT_VERSION = 1
 _LARGEST_JSON = 4 * 2**20
@@ -181,63 +175,3 @@ def check_picture(name: str, content: bytes) -> None:
     """`ArtifactError` for a name that may lead elsewhere or break the card, and for what is no PNG."""
     if not _PICTURE_NAME.fullmatch(name) or not content.startswith(_PNG):
         raise ArtifactError(f"picture {name!r} of {len(content)} bytes, expected a PNG file, its name of letters, digits, - and _; remove or rename it")
-
-
-def round_weights(model: LinearizerModel) -> None:
-    """Round all float32 parameters and buffers to numbers that float16 holds too, in place: stored in half the size they keep their bits.
-
-    Raises:
-        ArtifactError: for a number beyond the range of float16.
-    """
-    for name, tensor in model.state_dict().items():
-        if tensor.dtype == torch.float32:
-            rounded = tensor.half().float()
-            if not bool((rounded.isfinite() == tensor.isfinite()).all()):
-                raise ArtifactError(f"{name} reaches {float(tensor.abs().max()):.3g}, float16 holds numbers up to 65504; save float32 weights")
-            tensor.copy_(rounded)
-
-
-def save_weights(model: LinearizerModel, path: Path, dtype: torch.dtype = torch.float32) -> None:
-    """All parameters and buffers as safetensors, float32 ones in ``dtype``; what is shared is written once."""
-    # safetensors.torch.save_model fails on a shared module with a tensor that is not contiguous, such as the matrix of a QR decomposition.
-    state = model.state_dict()
-    once = sorted({min(group) for group in _tied_names(state).values()})
-    tensors = {name: state[name].cpu().clone(memory_format=torch.contiguous_format) for name in once}
-    save_file({name: tensor.to(_stored(tensor.dtype, dtype)) for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
-
-
-def load_weights(model: LinearizerModel, path: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Strict: `ArtifactError` unless the file holds exactly the tensors of the model, in shape and dtype, float32 ones in ``dtype``."""
-    if not path.exists():
-        raise ArtifactError(f"{path} is missing; the artifact is incomplete, fetch or save it again")
-    try:
-        stored = load_file(str(path))
-    except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"{path} cannot be read as safetensors ({error}); it is truncated, damaged or a pickle, fetch or save it again") from error
-    wanted = model.state_dict()
-    tied = _tied_names(wanted)
-    missing = sorted(name for name, group in tied.items() if not group & stored.keys())
-    extra = sorted(stored.keys() - wanted.keys())
-    if missing or extra:
-        raise ArtifactError(f"{path} does not fit its config.json: missing {missing[:3]}, unexpected {extra[:3]}; one of the two files was replaced")
-    for name, tensor in stored.items():
-        expected = _stored(wanted[name].dtype, dtype)
-        if tensor.shape != wanted[name].shape or tensor.dtype != expected:
-            raise ArtifactError(
-                f"{path}: {name} is {tensor.dtype} of shape {tuple(tensor.shape)}, the model of config.json needs {expected} "
-                f"of shape {tuple(wanted[name].shape)}; one of the two files was replaced"
-            )
-    model.load_state_dict(stored, strict=False)
-
-
-def _stored(dtype: torch.dtype, weights: torch.dtype) -> torch.dtype:
-    return weights if dtype == torch.float32 else dtype
-
-
-def _tied_names(state: Mapping[str, Tensor]) -> dict[str, set[str]]:
-    """For each name, all names of the same tensor: a module used twice is saved once."""
-    groups: dict[object, set[str]] = {}
-    keys = {name: (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else name for name, tensor in state.items()}
-    for name, key in keys.items():
-        groups.setdefault(key, set()).add(name)
-    return {name: groups[key] for name, key in keys.items()}

@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linearizer_core import Condition, create_core
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores import GuidedCore, TimeDependentCore
 from linearizer_core.errors import ConditionError, ConfigError, NoTerminalLimitError, ShapeMismatchError
-from linearizer_core.guided_core import GuidedCore
 from linearizer_core.operators import SharedSubspace
 from linearizer_core.operators.flow import guided
 from linearizer_core.testing.perturb import perturb

@@ -8,7 +8,7 @@ from typing import final
 import torch
 from torch import Tensor
 
-from linearizer_core.core_operator import TimeDependentCore
+from linearizer_core.cores.base import TimeDependentCore
 from linearizer_core.errors import ShapeMismatchError
 from linearizer_core.operators import LinearOperator
 from linearizer_core.operators.flow import SOLVERS, Flow, Terminal, guided

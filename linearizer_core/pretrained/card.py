@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from linearizer_core import plugins
-from linearizer_core.artifact import ArtifactConfig
 from linearizer_core.collapse import CollapseReport
 from linearizer_core.markdown import render
+from linearizer_core.pretrained.artifact import ArtifactConfig
 
 
 def render_card(

@@ -1,6 +1,6 @@
 """A trained linearizer: task and model, and the folder they are saved in.
 
-The folder is described in `linearizer_core.artifact`.
+The folder is described in `linearizer_core.pretrained.artifact`.
 """
 
 from __future__ import annotations
@@ -17,60 +17,37 @@ import torch
 from torch import Tensor
 
 from linearizer_core import plugins
-from linearizer_core.artifact import (
-    ArtifactConfig,
-    PluginOrigin,
-    check_digests,
-    check_picture,
-    digests,
-    load_weights,
-    read_config,
-    read_json,
-    read_pictures,
-    read_report,
-    require_replaceable,
-    round_weights,
-    save_weights,
-    swap,
-)
-from linearizer_core.card import render_card
 from linearizer_core.collapse import CollapseReport, collapse_core, measured_collapse
 from linearizer_core.condition import Condition
 from linearizer_core.config import CollapseConfig, Component, ModelConfig
-from linearizer_core.core_operator import TimeDependentCore
-from linearizer_core.data import DataInfo
+from linearizer_core.cores import TimeDependentCore
 from linearizer_core.errors import ArtifactError, LinearizerError, NoSamplesError, PluginError
-from linearizer_core.factory import create_backbone, create_core, create_task
+from linearizer_core.factory import build_model
 from linearizer_core.figures.singular_values import plot_singular_values
 from linearizer_core.files import write_json, write_text
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.metrics import relative_error
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator, load_operator, save_operator
-from linearizer_core.task import BuildContext, Task
+from linearizer_core.pretrained.artifact import (
+    ArtifactConfig,
+    PluginOrigin,
+    check_digests,
+    check_picture,
+    digests,
+    read_config,
+    read_json,
+    read_pictures,
+    read_report,
+    require_replaceable,
+    swap,
+)
+from linearizer_core.pretrained.card import render_card
+from linearizer_core.pretrained.weights import load_weights, round_weights, save_weights
+from linearizer_core.task import Task
 
 _SINGULAR_VALUES = "singular_values.png"
 _COMPARED = 64
-
-LOCAL_PREFIX = "local-dir:"
-HUB_PREFIX = "hf-hub:"
-
-
-def build_model(config: ModelConfig, info: DataInfo, seed: int = 0) -> tuple[Task, LinearizerModel]:
-    """Make a task and its untrained model from their configuration; the same seed gives the same weights.
-
-    Raises:
-        UnknownNameError, ConfigError, TargetError: when a component is not registered, not configured right, or not what its spec says.
-    """
-    task = create_task(config.task.name, **config.task.options)
-    context = BuildContext(
-        info=info,
-        backbone=lambda shape, conditions: create_backbone(config.backbone.name, shape, conditions=conditions, **config.backbone.options),
-        core=lambda shape, conditions: create_core(config.core.name, shape, conditions=conditions, **config.core.options),
-    )
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return task, task.build(context)
 
 
 @dataclass(frozen=True)
@@ -228,41 +205,6 @@ class Pretrained:
         if config.collapse is not None:
             task = task.with_collapse(config.collapse)
         return cls(task, model.to(device).eval(), config, read_json(folder / "metrics.json"), operator, collapse, read_pictures(folder))
-
-
-def load(uri: str, *, device: torch.device | str = "cpu") -> Pretrained:
-    """Load a pretrained linearizer: the name of one that a plugin ships, or ``local-dir:PATH``, a folder saved by `Pretrained.save_pretrained` or a run folder.
-
-    Raises:
-        ArtifactError: for a name that is not registered, a bare path, another scheme, or a folder that cannot be loaded.
-        TargetError: when the plugin of a registered name lacks its folder.
-    """
-    if uri.startswith(LOCAL_PREFIX):
-        folder = artifact_folder(Path(uri.removeprefix(LOCAL_PREFIX)))
-    elif uri in plugins.specs("pretrained"):
-        folder = plugins.find("pretrained", uri).folder()
-    else:
-        raise ArtifactError(
-            f"{uri!r}: write {LOCAL_PREFIX}PATH for a folder that exists on this machine, or a name from `linearizer list pretrained`; "
-            f"{HUB_PREFIX}org/name is not offered yet"
-        )
-    return Pretrained.from_pretrained(folder, device=device)
-
-
-def uri_of(text: str) -> str:
-    """A URI from what a user typed: a folder that exists means ``local-dir:`` that folder."""
-    return LOCAL_PREFIX + text if Path(text).is_dir() else text
-
-
-def local_folder(text: str) -> Path | None:
-    """The artifact that a user's text names, where it is a folder on this machine."""
-    uri = uri_of(text)
-    return artifact_folder(Path(uri.removeprefix(LOCAL_PREFIX))) if uri.startswith(LOCAL_PREFIX) else None
-
-
-def artifact_folder(path: Path) -> Path:
-    """The artifact in ``path``: the folder itself, or ``path/model`` where ``path`` is a run folder."""
-    return path if (path / "config.json").exists() or not (path / "model" / "config.json").exists() else path / "model"
 
 
 def _same_bits(first: LinearOperator | None, second: LinearOperator | None) -> bool:

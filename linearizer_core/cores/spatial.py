@@ -7,7 +7,7 @@ from abc import abstractmethod
 from typing import Self
 
 from linearizer_core.bijections import Bijection, Chain, Flatten
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores.base import CoreOperator
 from linearizer_core.errors import ConfigError
 
 LatentShape = tuple[int, int, int]

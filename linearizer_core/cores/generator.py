@@ -7,7 +7,7 @@ from abc import ABC
 import torch
 from torch import Tensor, nn
 
-from linearizer_core.core_operator import CoreOperator
+from linearizer_core.cores.base import CoreOperator
 from linearizer_core.errors import ShapeMismatchError
 from linearizer_core.operators import Dense, LinearOperator
 

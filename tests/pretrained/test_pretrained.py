@@ -17,16 +17,17 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from linearizer_core import artifact, plugins
-from linearizer_core.artifact import ArtifactConfig
-from linearizer_core.card import render_card
+from linearizer_core import plugins
 from linearizer_core.condition import Condition
 from linearizer_core.config import CollapseConfig, Component, ModelConfig
 from linearizer_core.data import DataInfo
 from linearizer_core.errors import ArtifactError, ConfigError, UnknownNameError
+from linearizer_core.factory import build_model
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import Diagonal, Mask, save_operator
-from linearizer_core.pretrained import Pretrained, artifact_folder, build_model, load
+from linearizer_core.pretrained import Pretrained, artifact_folder, load, weights
+from linearizer_core.pretrained.artifact import ArtifactConfig
+from linearizer_core.pretrained.card import render_card
 from linearizer_core.specs import PretrainedSpec
 from linearizer_core.task import BuildContext, Task
 from linearizer_flow.task import FlowTask
@@ -335,7 +336,7 @@ def test_a_crash_while_writing_leaves_what_was_there(tmp_path: Path, monkeypatch
     def full(*_: object, **__: object) -> None:
         raise OSError("no space left on device")
 
-    monkeypatch.setattr(artifact, "save_file", full)
+    monkeypatch.setattr(weights, "save_file", full)
     with pytest.raises(OSError, match="no space left"):
         tiny(seed=1).save_pretrained(folder)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
