@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import pluggy
 
-from linearizer_core.specs import BackboneSpec, CommandSpec, DatasetSpec, OperatorSpec, PretrainedSpec, StudySpec, TaskSpec
+from linearizer_core.specs import BackboneSpec, CommandSpec, DatasetSpec, OperatorSpec, PretrainedSpec, StudySpec, TabSpec, TaskSpec
 
 PROJECT = "linearizer"
 """Name of the pluggy project, and of the entry-point group."""
@@ -120,6 +120,23 @@ def linearizer_commands() -> Sequence[CommandSpec]:  # type: ignore[empty-body]
         ...     return [CommandSpec("moons", target="my_plugin.cli:app", summary="Half circles, bent and straightened")]
         >>> linearizer_commands()[0].kind
         'command'
+    """
+
+
+@hookspec
+def linearizer_tabs() -> Sequence[TabSpec]:  # type: ignore[empty-body]
+    r"""Things to try with a trained :math:`f = g_y^{-1} \circ A \circ g_x`, each a tab of the demo, called as ``Target()``.
+
+    The target returns a `linearizer_core.demo.Tab`: it declares what can be set and what is shown, and knows no user interface.
+
+    Example:
+        >>> from linearizer_core.hookspecs import hookimpl
+        >>> from linearizer_core.specs import TabSpec
+        >>> @hookimpl
+        ... def linearizer_tabs():
+        ...     return [TabSpec("orbits", target="my_plugin.demo:Orbits", summary="Turn a planet by hand")]
+        >>> linearizer_tabs()[0].kind
+        'tab'
     """
 
 

@@ -25,7 +25,7 @@ from packaging.utils import canonicalize_name
 
 from linearizer_core import __version__, hookspecs
 from linearizer_core.errors import PluginError, UnknownNameError
-from linearizer_core.specs import API_VERSIONS, KINDS, PLURALS, SPEC_TYPES, CommandSpec, ComponentSpec, Kind, PretrainedSpec, Spec
+from linearizer_core.specs import API_VERSIONS, KINDS, PLURALS, SPEC_TYPES, CommandSpec, ComponentSpec, Kind, PretrainedSpec, Spec, TabSpec
 
 ALLOW = "LINEARIZER_PLUGINS"
 BLOCK = "LINEARIZER_DISABLE_PLUGINS"
@@ -65,6 +65,8 @@ def specs(kind: ComponentKind | Literal["study"]) -> dict[str, ComponentSpec]: .
 @overload
 def specs(kind: Literal["command"]) -> dict[str, CommandSpec]: ...
 @overload
+def specs(kind: Literal["tab"]) -> dict[str, TabSpec]: ...
+@overload
 def specs(kind: Literal["pretrained"]) -> dict[str, PretrainedSpec]: ...
 @overload
 def specs(kind: Kind) -> dict[str, Spec]: ...
@@ -83,6 +85,8 @@ def specs(kind: Kind) -> Any:
 def find(kind: ComponentKind | Literal["study"], name: str) -> ComponentSpec: ...
 @overload
 def find(kind: Literal["command"], name: str) -> CommandSpec: ...
+@overload
+def find(kind: Literal["tab"], name: str) -> TabSpec: ...
 @overload
 def find(kind: Literal["pretrained"], name: str) -> PretrainedSpec: ...
 @overload

@@ -18,8 +18,8 @@ from linearizer_core.errors import PluginError, TargetError
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-Kind = Literal["backbone", "operator", "task", "dataset", "study", "command", "pretrained"]
-"""The seven kinds of thing a plugin may provide."""
+Kind = Literal["backbone", "operator", "task", "dataset", "study", "command", "tab", "pretrained"]
+"""The eight kinds of thing a plugin may provide."""
 
 PLURALS: dict[Kind, str] = {
     "backbone": "backbones",
@@ -28,6 +28,7 @@ PLURALS: dict[Kind, str] = {
     "dataset": "datasets",
     "study": "studies",
     "command": "commands",
+    "tab": "tabs",
     "pretrained": "pretrained",
 }
 """How more than one of a kind is called, on the command line and in the names of hooks."""
@@ -224,6 +225,20 @@ class CommandSpec(TargetSpec):
 
 
 @dataclass(frozen=True)
+class TabSpec(TargetSpec):
+    """A tab of the demo, constructed as ``Target() -> Tab``.
+
+    Example:
+        >>> spec = TabSpec("orbits", target="my_plugin.demo:Orbits", summary="Turn a planet by hand")
+        >>> spec.check()
+        >>> spec.kind
+        'tab'
+    """
+
+    kind = "tab"
+
+
+@dataclass(frozen=True)
 class PretrainedSpec(Spec):
     """A trained model that ships with a package: ``location`` is ``"package.module:folder"``, the folder in the artifact layout.
 
@@ -264,5 +279,7 @@ class PretrainedSpec(Spec):
         return path
 
 
-SPEC_TYPES: dict[Kind, type[Spec]] = {spec.kind: spec for spec in (BackboneSpec, OperatorSpec, TaskSpec, DatasetSpec, StudySpec, CommandSpec, PretrainedSpec)}
+SPEC_TYPES: dict[Kind, type[Spec]] = {
+    spec.kind: spec for spec in (BackboneSpec, OperatorSpec, TaskSpec, DatasetSpec, StudySpec, CommandSpec, TabSpec, PretrainedSpec)
+}
 """The type of spec that each hook returns."""

@@ -126,7 +126,7 @@ def test_describe_shows_every_kind_of_a_name(run: Run) -> None:
     [
         (("describe", "wayv"), "error: there is no component named 'wayv'; did you mean 'wavy'? Plugins that are installed but not usable: torn (failed"),
         (("describe", "wavy", "--kind", "task"), "error: there is no task named 'wavy'; installed: none."),
-        (("list", "backbonse"), "error: there is no kind 'backbonse'; kinds are backbone, operator, task, dataset, study, command, pretrained, and all"),
+        (("list", "backbonse"), "error: there is no kind 'backbonse'; kinds are backbone, operator, task, dataset, study, command, tab, pretrained, and all"),
         (("describe", "builtin_data"), "error: dataset 'builtin_data': config 'fake_builtin:Config' cannot be imported: No module named 'fake_builtin'"),
     ],
 )

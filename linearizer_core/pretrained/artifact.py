@@ -7,6 +7,7 @@ The folder is the same everywhere (run, registry, Hub repository)::
     operator.safetensors  the collapsed operator, where the task has one
     collapse.json         how the many steps of a flow became that operator, and what it is
     metrics.json          what was measured
+    examples.png          a few test examples, where they are images
     *.png                 pictures for the card
     README.md             the card
 

@@ -43,6 +43,7 @@ from linearizer_core.pretrained.artifact import (
     swap,
 )
 from linearizer_core.pretrained.card import render_card
+from linearizer_core.pretrained.examples import EXAMPLES, cut_examples
 from linearizer_core.pretrained.weights import load_weights, round_weights, save_weights
 from linearizer_core.task import Task
 
@@ -92,6 +93,14 @@ class Pretrained:
         with torch.no_grad():
             return self.task.sample(self.model, n, generator, options, operator=self.operator)
 
+    def examples(self) -> Tensor | None:
+        """Test examples ``(N, C, H, W)`` that are saved with the model, in [0, 1] and in 8 bits; None where it has none.
+
+        Raises:
+            ArtifactError: for a picture that does not hold examples of the model's shape.
+        """
+        return cut_examples(self.pictures[EXAMPLES], self.config.data.shape) if EXAMPLES in self.pictures else None
+
     def linearizer(self, condition: Condition | None = None) -> Linearizer:
         """The map itself, with the collapsed operator where there is one: everything the algebra offers applies to it.
 
@@ -123,7 +132,7 @@ class Pretrained:
         plot = {_SINGULAR_VALUES: plot_singular_values(report)}
         if _same_bits(made.operator, self.operator):
             return replace(made, pictures={**self.pictures, **plot})
-        return replace(made, metrics={}, pictures=plot)
+        return replace(made, metrics={}, pictures={**{name: self.pictures[name] for name in {EXAMPLES} & self.pictures.keys()}, **plot})
 
     def compact(self) -> Pretrained:
         """The same with weights rounded to float16, so that `save_pretrained` writes files of half the size; computations stay in float32.

@@ -13,10 +13,12 @@ from linearizer_core.config_file import load_config
 from linearizer_core.data import Splits
 from linearizer_core.errors import ConfigError
 from linearizer_core.factory import create_dataset
+from linearizer_core.figures.images import is_image
 from linearizer_core.files import write_json
 from linearizer_core.model import LinearizerModel
 from linearizer_core.pretrained import Pretrained
 from linearizer_core.pretrained.artifact import ArtifactConfig, read_json
+from linearizer_core.pretrained.examples import EXAMPLES, choose_examples, draw_examples
 from linearizer_core.report import print_report, report_values
 from linearizer_core.task import Report, Task
 
@@ -26,7 +28,8 @@ __all__ = ["evaluate_run", "finish", "measure"]
 def finish(config: RunConfig, task: Task, model: LinearizerModel, splits: Splits, facts: Mapping[str, Any]) -> Report:
     """Save the trained model as an artifact in ``model``, measure it, write ``report.json`` and print it as a table."""
     artifact = ArtifactConfig(model=config.model, data=splits.info, seed=config.training.seed, commit=facts["commit"])
-    pretrained, collapse = Pretrained(task, model.eval(), artifact), task.collapse()
+    pictures = {EXAMPLES: draw_examples(choose_examples(splits.test, splits.info.classes))} if is_image(splits.info.shape) else {}
+    pretrained, collapse = Pretrained(task, model.eval(), artifact, pictures=pictures), task.collapse()
     # Saved before whatever may take long or fail, and again with what that gave.
     if collapse is not None:
         pretrained.save_pretrained(config.training.output / "model")
