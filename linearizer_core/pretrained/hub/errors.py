@@ -38,12 +38,12 @@ def _message(error: BaseException) -> str | None:
     from huggingface_hub import errors
 
     # Some errors of huggingface_hub only say that there was another one.
-    wrapping = errors.RevisionResolutionError, errors.LocalEntryNotFoundError, RuntimeError
-    while isinstance(error, wrapping) and error.__cause__ is not None:
+    wrapping = errors.RevisionResolutionError, errors.LocalEntryNotFoundError, RuntimeError, ValueError
+    while isinstance(error, wrapping) and not isinstance(error, errors.HfHubHTTPError) and error.__cause__ is not None:
         error = error.__cause__
     match error:
         case errors.HFValidationError():
-            return f"this is no name of a repository ({_line(str(error))}); write it as ORG/NAME"
+            return "this is no name of a repository; write it as ORG/NAME, each of letters, digits, '.', '_' and '-', with one of them at a time between others"
         case errors.HfHubHTTPError():
             return _answer(error)
         case errors.OfflineModeIsEnabled():
@@ -51,7 +51,7 @@ def _message(error: BaseException) -> str | None:
         case httpx2.HTTPError() | httpx2.InvalidURL():
             return f"{_hub()} cannot be reached ({type(error).__name__}: {_line(str(error))}); check the network, proxies and HF_ENDPOINT, then run it again"
         case errors.FileMetadataError() | ValueError() | LookupError() | TypeError() | AssertionError():
-            return f"{_hub()} did not answer as a Hub does ({_line(str(error))}); check HF_ENDPOINT, proxies and whether this network wants a log-in first"
+            return f"{_hub()} did not answer as a Hub does ({_line(str(error))}); check HF_ENDPOINT, proxies, and whether this network wants a log-in"
         case errors.EntryNotFoundError() | errors.RevisionResolutionError():
             return "it is not complete in the cache; run it again with a network"
         case OSError(errno=int()):
@@ -83,7 +83,7 @@ def _answer(error: HfHubHTTPError) -> str:
     if status == 401:
         return f"the Hub wants to know who you are, or does not accept your token ({said or status}); {_LOG_IN}"
     if status == 403:
-        return f"your token does not allow this ({said or status}); use one with the right to write to this repository"
+        return f"your token does not allow this ({said or status}); use one that may read this repository, and write to it for a push"
     if status in (409, 412):
         return f"somebody else changed the repository meanwhile ({said or status}); look at its page, and run it again"
     if status == 429:

@@ -14,11 +14,11 @@ from linearizer_core.pretrained.artifact import check_digests, read_config, requ
 from linearizer_core.pretrained.hub.address import HubAddress
 from linearizer_core.pretrained.hub.errors import hub_errors
 from linearizer_core.pretrained.hub.layout import artifact_sizes
-from linearizer_core.pretrained.hub.repository import client, list_files
+from linearizer_core.pretrained.hub.repository import client, look_up
 from linearizer_core.pretrained.staging import replacing
 
 if TYPE_CHECKING:
-    from huggingface_hub import RepoFile
+    from huggingface_hub.hf_api import RepoSibling
 
 
 @dataclass(frozen=True)
@@ -84,18 +84,18 @@ def _cached(pinned: HubAddress) -> Path | None:
 
 def _download(pinned: HubAddress) -> Path:
     """Fetch what is not in the cache yet, the small file that says what it is first."""
-    files = list_files(pinned.repo, pinned.revision)
-    names = artifact_sizes({path: file.size for path, file in files.items()}, str(pinned))
+    repository = look_up(pinned.repo, pinned.revision)
+    names = artifact_sizes(repository.sizes, str(pinned))
     with hub_errors(str(pinned)):
         folder = Path(client().hf_hub_download(pinned.repo, "config.json", revision=pinned.revision)).parent
     read_config(folder)  # a model of another kind is refused before its weights are fetched
     with hub_errors(str(pinned)):
         client().snapshot_download(pinned.repo, revision=pinned.revision, allow_patterns=list(names))
-        _check_committed(folder, {name: files[name] for name in names}, pinned)
+        _check_committed(folder, {name: repository.files[name] for name in names}, pinned)
     return folder
 
 
-def _check_committed(folder: Path, files: Mapping[str, RepoFile], pinned: HubAddress) -> None:
+def _check_committed(folder: Path, files: Mapping[str, RepoSibling], pinned: HubAddress) -> None:
     """What arrived is, byte for byte, what was committed. A file that is not leaves the cache, so that the next call fetches it again."""
     for name, file in files.items():
         path = folder / name

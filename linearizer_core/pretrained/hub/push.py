@@ -56,8 +56,7 @@ def _require_ours(repository: Repository) -> None:
     known = repository.files.keys() & (LARGEST.keys() - {"README.md"})
     if not known:
         return
-    config = repository.files.get("config.json")
-    if config is not None and config.size <= LARGEST_JSON:
+    if repository.sizes.get("config.json", LARGEST_JSON + 1) <= LARGEST_JSON:
         with hub_errors(repository.name):
             folder = Path(client().hf_hub_download(repository.name, "config.json", revision=repository.commit)).parent
         if read_json(folder / "config.json").get("format") == "linearizer":

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -13,28 +12,37 @@ from linearizer_core.errors import HubError
 from linearizer_core.pretrained.hub.errors import hub_errors
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi, RepoFile
+    from huggingface_hub import HfApi
+    from huggingface_hub.hf_api import RepoSibling
 
 Kind = Literal["model", "space"]
 
 _MOST_FILES = 1000
+_PATIENCE = 30.0
 
 
 @dataclass(frozen=True)
 class Repository:
-    """A repository at the commit that its branch ``main`` had when it was opened.
+    """What was in a repository at one commit.
 
     Arguments:
         name: ``org/name``.
-        kind: what it holds.
-        commit: the commit.
-        files: what was in it then, by path.
+        kind: ``model`` or ``space``.
+        private: whether only those see it who are allowed to.
+        commit: the commit, 40 hexadecimal digits.
+        files: size and digest of each file by its path.
     """
 
     name: str
     kind: Kind
+    private: bool
     commit: str
-    files: Mapping[str, RepoFile]
+    files: Mapping[str, RepoSibling]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The size of each file in bytes by its path."""
+        return {path: file.size or 0 for path, file in self.files.items()}
 
 
 def client() -> HfApi:
@@ -44,40 +52,38 @@ def client() -> HfApi:
     return HfApi(library_name="linearizer", library_version=__version__)
 
 
-def list_files(name: str, commit: str, kind: Kind = "model") -> dict[str, RepoFile]:
-    """The files of one commit by path.
+def look_up(name: str, revision: str = "main", *, kind: Kind = "model") -> Repository:
+    """What is in a repository at a revision.
 
     Raises:
-        HubError: for more of them than any repository of ours has, and for what the Hub answers.
+        HubError: for more files than any repository of ours has, and for what the Hub answers.
     """
     with hub_errors(name):
-        from huggingface_hub import RepoFile
-
-        entries = list(islice(client().list_repo_tree(name, recursive=True, revision=commit, repo_type=kind), _MOST_FILES + 1))
-        if len(entries) > _MOST_FILES:
-            raise HubError(f"{name} has more than {_MOST_FILES:,} files, which no repository of ours has; give another one")
-        return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
+        found = client().repo_info(name, revision=revision, repo_type=kind, files_metadata=True, timeout=_PATIENCE)
+        files = {file.rfilename: file for file in found.siblings or ()}
+        if len(files) > _MOST_FILES:
+            raise HubError(f"{name} has {len(files):,} files, which no repository of ours has; give another one")
+        assert found.sha is not None, "no commit"
+        return Repository(name, kind, bool(found.private), found.sha, files)
 
 
 def open_repository(name: str, *, kind: Kind = "model", private: bool = False) -> Repository:
-    """The repository as it is now; it is made where there is none.
+    """What is in a repository now, to be followed by `commit_files`. It is made where there is none.
 
     Arguments:
         name: ``org/name``.
-        kind: ``model`` or ``space``, a Gradio Space.
+        kind: ``model``, or ``space`` for a Gradio Space.
         private: make a private one.
 
     Raises:
         HubError: for a public repository where a private one was asked for, and for what the Hub answers.
     """
     with hub_errors(name):
-        api = client()
-        api.create_repo(name, repo_type=kind, private=private or None, exist_ok=True, space_sdk="gradio" if kind == "space" else None)
-        found = api.repo_info(name, repo_type=kind)
-        if private and not found.private:
-            raise HubError(f"{name} exists and is public, what you push would be too; make it private in its settings, or leave --private out")
-        assert found.sha is not None, "no commit"
-    return Repository(name, kind, found.sha, list_files(name, found.sha, kind))
+        client().create_repo(name, repo_type=kind, private=private or None, exist_ok=True, space_sdk="gradio" if kind == "space" else None)
+    repository = look_up(name, kind=kind)
+    if private and not repository.private:
+        raise HubError(f"{name} exists and is public, what you push would be too; make it private in its settings, or leave --private out")
+    return repository
 
 
 def commit_files(repository: Repository, files: Mapping[str, Path | bytes], message: str, *, delete: Iterable[str] = ()) -> str:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
@@ -43,8 +44,8 @@ def model() -> Pretrained:
     with torch.no_grad():
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
-    pretrained = Pretrained(task, network.eval(), ArtifactConfig(model=config, data=info, seed=7), {"psnr": 31.5})
-    return pretrained.collapsed(CollapseConfig(steps=4))
+    pretrained = Pretrained(task, network.eval(), ArtifactConfig(model=config, data=info, seed=7))
+    return replace(pretrained.collapsed(CollapseConfig(steps=4)), metrics={"psnr": 31.5})
 
 
 @pytest.fixture

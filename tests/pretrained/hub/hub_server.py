@@ -189,7 +189,9 @@ class HubServer:
         commit = self.repos[name].at(revision or "main")
         if commit is None:
             return said(404, f"Invalid rev id: {revision}", "RevisionNotFound")
-        return as_json({"id": name, "sha": commit.sha, "private": self.repos[name].private, "siblings": []})
+        files = [_listed(*each) for each in commit.files.items()] if "blobs=" in request.path else []
+        siblings = [{"rfilename": file["path"], "size": file["size"], "blobId": file["oid"], "lfs": file["lfs"]} for file in files]
+        return as_json({"id": name, "sha": commit.sha, "private": self.repos[name].private, "siblings": siblings})
 
     def _tree(self, request: Request, name: str, revision: str) -> Answer:
         commit = self.repos[name].at(revision)
@@ -270,11 +272,12 @@ class HubServer:
 
 
 def _listed(path: str, content: bytes) -> dict[str, Any]:
+    """A file as listings of a tree and the description of a repository show it."""
     if not path.endswith(_LARGE):
-        return {"type": "file", "path": path, "size": len(content), "oid": git_hash(content)}
+        return {"type": "file", "path": path, "size": len(content), "oid": git_hash(content), "lfs": None}
     digest = hashlib.sha256(content).hexdigest()
     pointer = f"version https://git-lfs.github.com/spec/v1\noid sha256:{digest}\nsize {len(content)}\n".encode()
-    large = {"oid": digest, "size": len(content), "pointerSize": len(pointer)}
+    large = {"oid": digest, "sha256": digest, "size": len(content), "pointerSize": len(pointer)}
     return {"type": "file", "path": path, "size": len(content), "oid": git_hash(pointer), "lfs": large}
 
 
