@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from linearizer_core.errors import HubError
-from linearizer_core.pretrained.hub.errors import hub_errors
+from linearizer_core.pretrained.hub.errors import hub_calls
 
 HUB_PREFIX = "hf-hub:"
 
@@ -36,7 +36,7 @@ class HubAddress:
     revision: str = "main"
 
     def __post_init__(self) -> None:
-        with hub_errors(repr(self.repo)):
+        with hub_calls(repr(self.repo)):
             from huggingface_hub.utils import validate_repo_id  # type: ignore[attr-defined]  # exported at run time only
 
             validate_repo_id(self.repo)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from linearizer_core.errors import HubError, LinearizerError
@@ -17,10 +18,16 @@ _LONGEST = 300
 
 
 @contextmanager
-def hub_errors(what: str) -> Iterator[None]:
-    """Calls of huggingface_hub, and nothing else: what they raise becomes a `HubError` that begins with ``what``, the address that was asked for."""
+def hub_calls(what: str) -> Iterator[None]:
+    """Calls of huggingface_hub, and nothing else: what they raise becomes a `HubError` that begins with ``what``, the address that was asked for.
+
+    Their progress is shown on a terminal only.
+    """
     try:
-        yield
+        from huggingface_hub.utils import disable_progress_bars
+
+        with nullcontext() if sys.stderr.isatty() else disable_progress_bars():
+            yield
     except LinearizerError:
         raise
     except ModuleNotFoundError as error:
@@ -43,7 +50,7 @@ def _message(error: BaseException) -> str | None:
         error = error.__cause__
     match error:
         case errors.HFValidationError():
-            return "this is no name of a repository; write it as ORG/NAME, each of letters, digits, '.', '_' and '-', with one of them at a time between others"
+            return "this is no name of a repository; write it as ORG/NAME, of letters, digits, '.', '_' and '-'"
         case errors.HfHubHTTPError():
             return _answer(error)
         case errors.OfflineModeIsEnabled():
@@ -55,8 +62,8 @@ def _message(error: BaseException) -> str | None:
         case errors.EntryNotFoundError() | errors.RevisionResolutionError():
             return "it is not complete in the cache; run it again with a network"
         case OSError(errno=int()):
-            where = error.filename or "a file of the download"
-            return f"{where} cannot be written ({error.strerror}); make room or give rights there, or set HF_HOME to another folder"
+            where = error.filename or "a file"
+            return f"{where} cannot be read or written ({error.strerror}); make room or give rights there, or set HF_HOME to another folder for the cache"
         case OSError() | RuntimeError() | errors.XetDownloadError():
             return f"the transfer broke off ({_line(str(error))}); run it again, what is complete is not sent twice"
     return None

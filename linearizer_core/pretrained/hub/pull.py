@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from linearizer_core.errors import ArtifactError, HubError
 from linearizer_core.pretrained.artifact import check_digests, read_config, require_replaceable
 from linearizer_core.pretrained.hub.address import HubAddress
-from linearizer_core.pretrained.hub.errors import hub_errors
+from linearizer_core.pretrained.hub.errors import hub_calls
 from linearizer_core.pretrained.hub.layout import artifact_sizes
-from linearizer_core.pretrained.hub.repository import client, look_up
+from linearizer_core.pretrained.hub.repository import Repository, client, look_up
 from linearizer_core.pretrained.staging import replacing
-
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoSibling
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ def pull(address: HubAddress, folder: Path | None = None) -> Pulled:
     folder = folder.resolve()
     require_replaceable(folder)  # before anything is fetched
     pulled = fetch(address)
-    with hub_errors(str(address)), replacing(folder) as staging:
+    with hub_calls(str(address)), replacing(folder) as staging:
         sizes = {path.name: path.stat().st_size for path in pulled.folder.iterdir() if path.is_file()}
         for name in artifact_sizes(sizes, str(pulled.address)):
             shutil.copyfile(pulled.folder / name, staging / name)
@@ -56,10 +53,14 @@ def fetch(address: HubAddress) -> Pulled:
         HubError: for what the Hub answers, and for a repository that is not a linearizer.
         ArtifactError: for a ``config.json`` that is not of this format, and for tensors that are not those it was saved with.
     """
-    with hub_errors(str(address)):
+    with hub_calls(str(address)):
         pinned = HubAddress(address.repo, client().resolve_revision(address.repo, revision=address.revision).resolved)
         folder = _cached(pinned)
-    folder = folder or _download(pinned)
+    if folder is not None:
+        with suppress(ArtifactError):  # what lies in the cache may have been damaged since
+            check_digests(folder, read_config(folder))
+            return Pulled(folder, pinned)
+    folder = _download(pinned)
     try:
         check_digests(folder, read_config(folder))
     except ArtifactError as error:
@@ -68,7 +69,7 @@ def fetch(address: HubAddress) -> Pulled:
 
 
 def _cached(pinned: HubAddress) -> Path | None:
-    """The folder of a commit in the cache, where all its files are there."""
+    """The folder of a commit in the cache, where all its files are there. Nothing is asked of the Hub."""
     from huggingface_hub import get_cached_repo_tree, try_to_load_from_cache
     from huggingface_hub.errors import CachedRepoTreeNotFoundError
 
@@ -86,27 +87,28 @@ def _download(pinned: HubAddress) -> Path:
     """Fetch what is not in the cache yet, the small file that says what it is first."""
     repository = look_up(pinned.repo, pinned.revision)
     names = artifact_sizes(repository.sizes, str(pinned))
-    with hub_errors(str(pinned)):
+    with hub_calls(str(pinned)):
         folder = Path(client().hf_hub_download(pinned.repo, "config.json", revision=pinned.revision)).parent
+    _check_committed(folder, repository, ["config.json"])
     read_config(folder)  # a model of another kind is refused before its weights are fetched
-    with hub_errors(str(pinned)):
+    with hub_calls(str(pinned)):
         client().snapshot_download(pinned.repo, revision=pinned.revision, allow_patterns=list(names))
-        _check_committed(folder, {name: repository.files[name] for name in names}, pinned)
+    _check_committed(folder, repository, names)
     return folder
 
 
-def _check_committed(folder: Path, files: Mapping[str, RepoSibling], pinned: HubAddress) -> None:
-    """What arrived is, byte for byte, what was committed. A file that is not leaves the cache, so that the next call fetches it again."""
-    for name, file in files.items():
-        path = folder / name
+def _check_committed(folder: Path, repository: Repository, names: Iterable[str]) -> None:
+    """What is in the cache is, byte for byte, what was committed. A file that is not leaves the cache, so that the next call fetches it again."""
+    for name in names:
+        path, file = folder / name, repository.files[name]
         if not path.exists():
-            raise HubError(f"{pinned}: {name} did not arrive; run it again, what is complete is not fetched twice")
+            raise HubError(f"{repository.name}: {name} did not arrive; run it again, what is complete is not fetched twice")
         expected = file.lfs.sha256 if file.lfs else file.blob_id
         found = _digest(path, git=file.lfs is None)
         if found != expected:
             path.resolve().unlink()
             path.unlink(missing_ok=True)
-            raise HubError(f"{pinned}: {name} arrived damaged (its digest is {found}, committed was {expected}); it was deleted, run it again")
+            raise HubError(f"{repository.name}: {name} is damaged (its digest is {found}, committed was {expected}); it was deleted, run it again")
 
 
 def _digest(path: Path, *, git: bool) -> str:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from linearizer_core import __version__
-from linearizer_core.errors import HubError
+from linearizer_core.errors import ArtifactError, HubError
 from linearizer_core.pretrained.artifact import LARGEST_JSON, PICTURE_NAME, read_config, read_json
 from linearizer_core.pretrained.hub.address import HubAddress
-from linearizer_core.pretrained.hub.errors import hub_errors
+from linearizer_core.pretrained.hub.errors import hub_calls
 from linearizer_core.pretrained.hub.layout import LARGEST, artifact_sizes
 from linearizer_core.pretrained.hub.repository import Repository, client, commit_files, open_repository
 
@@ -53,12 +53,17 @@ def push(folder: Path, repo: str, *, private: bool = False) -> str:
 
 def _require_ours(repository: Repository) -> None:
     """Raise unless the repository holds a linearizer, or no model yet."""
-    known = repository.files.keys() & (LARGEST.keys() - {"README.md"})
-    if not known:
-        return
-    if repository.sizes.get("config.json", LARGEST_JSON + 1) <= LARGEST_JSON:
-        with hub_errors(repository.name):
-            folder = Path(client().hf_hub_download(repository.name, "config.json", revision=repository.commit)).parent
-        if read_json(folder / "config.json").get("format") == "linearizer":
-            return
-    raise HubError(f"{repository.name} holds a model that is not a linearizer ({', '.join(sorted(known))}); push to another repository")
+    known = sorted(repository.files.keys() & (LARGEST.keys() - {"README.md"}))
+    if known and not _is_linearizer(repository):
+        raise HubError(f"{repository.name} holds a model that is not a linearizer ({', '.join(known)}); push to another repository")
+
+
+def _is_linearizer(repository: Repository) -> bool:
+    if not 0 < repository.sizes.get("config.json", 0) <= LARGEST_JSON:
+        return False
+    with hub_calls(repository.name):
+        config = client().hf_hub_download(repository.name, "config.json", revision=repository.commit)
+    try:
+        return read_json(Path(config)).get("format") == "linearizer"
+    except ArtifactError:
+        return False

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from linearizer_core import __version__
 from linearizer_core.errors import HubError
-from linearizer_core.pretrained.hub.errors import hub_errors
+from linearizer_core.pretrained.hub.errors import hub_calls
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -58,7 +58,7 @@ def look_up(name: str, revision: str = "main", *, kind: Kind = "model") -> Repos
     Raises:
         HubError: for more files than any repository of ours has, and for what the Hub answers.
     """
-    with hub_errors(name):
+    with hub_calls(f"{name}@{revision}"):
         found = client().repo_info(name, revision=revision, repo_type=kind, files_metadata=True, timeout=_PATIENCE)
         files = {file.rfilename: file for file in found.siblings or ()}
         if len(files) > _MOST_FILES:
@@ -78,7 +78,7 @@ def open_repository(name: str, *, kind: Kind = "model", private: bool = False) -
     Raises:
         HubError: for a public repository where a private one was asked for, and for what the Hub answers.
     """
-    with hub_errors(name):
+    with hub_calls(name):
         client().create_repo(name, repo_type=kind, private=private or None, exist_ok=True, space_sdk="gradio" if kind == "space" else None)
     repository = look_up(name, kind=kind)
     if private and not repository.private:
@@ -94,7 +94,7 @@ def commit_files(repository: Repository, files: Mapping[str, Path | bytes], mess
     Raises:
         HubError: when the repository has changed since it was opened, and for what the Hub answers.
     """
-    with hub_errors(repository.name):
+    with hub_calls(repository.name):
         from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
         added = [CommitOperationAdd(path, content) for path, content in files.items()]

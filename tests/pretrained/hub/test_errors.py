@@ -113,7 +113,7 @@ def test_a_push_offline(hub: HubServer, folder: Path, monkeypatch: pytest.Monkey
 def test_a_cache_that_cannot_be_written(hub: HubServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "file" / "hub"))
-    with pytest.raises(HubError, match=r"file/hub\S* cannot be written \(Not a directory\); make room or give rights there, or set HF_HOME"):
+    with pytest.raises(HubError, match=r"file/hub\S* cannot be read or written \(Not a directory\); make room or give rights there, or set HF_HOME"):
         load(URI)
 
 
@@ -122,7 +122,7 @@ def test_no_room(hub: HubServer, contents: dict[str, bytes], tmp_path: Path) -> 
     largest, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (len(contents["model.safetensors"]) - 1, hard))
     try:
-        with pytest.raises(HubError, match=r"cannot be written \(File too large\); make room"):
+        with pytest.raises(HubError, match=r"cannot be read or written \(File too large\); make room"):
             pull(HubAddress(NAME), tmp_path / "out")
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))

@@ -164,14 +164,20 @@ def still_there(hub: HubServer, contents: dict[str, bytes], here: list[str], mon
 # --- not what was committed, or not a model -----------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "singular_values.png", "metrics.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "singular_values.png", "metrics.json", "config.json"])
 def test_a_file_that_arrives_changed_is_refused_and_fetched_again(hub: HubServer, commit: str, contents: dict[str, bytes], name: str) -> None:
-    content = contents[name]
-    wrong = content[:-2] + bytes(reversed(content[-2:])) if content[-1] != content[-2] else content[:-1] + b" "
-    assert wrong != content
-    large = name != "metrics.json"
-    hub.on("GET " + stored(content) if large else f"GET .*/resolve/{commit}/{name}", Answer(200, wrong))
-    with pytest.raises(HubError, match=f"{name} arrived damaged.*run it again"):
+    large, content = not name.endswith(".json"), contents[name]
+    hub.on("GET " + stored(content) if large else f"GET .*/resolve/{commit}/{name}", Answer(200, bytes([content[0] ^ 1]) + content[1:]))
+    with pytest.raises(HubError, match=f"{name} is damaged .* it was deleted, run it again"):
+        load(URI)
+    assert load(URI).metrics == {"psnr": 31.5}
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+def test_a_file_that_was_damaged_in_the_cache_is_fetched_again(hub: HubServer, commit: str, contents: dict[str, bytes], name: str) -> None:
+    path = fetch(HubAddress(NAME)).folder / name
+    path.write_bytes(contents[name][:-10])
+    with pytest.raises(HubError, match=f"{name} is damaged .* it was deleted, run it again"):
         load(URI)
     assert load(URI).metrics == {"psnr": 31.5}
 
