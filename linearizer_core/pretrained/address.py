@@ -8,7 +8,7 @@ import torch
 
 from linearizer_core import plugins
 from linearizer_core.errors import ArtifactError
-from linearizer_core.pretrained.hub import HUB_PREFIX
+from linearizer_core.pretrained.hub.address import HUB_PREFIX
 from linearizer_core.pretrained.model import Pretrained
 
 LOCAL_PREFIX = "local-dir:"

@@ -41,7 +41,8 @@ from linearizer_core.pretrained.artifact import (
 )
 from linearizer_core.pretrained.card import render_card
 from linearizer_core.pretrained.examples import EXAMPLES, cut_examples
-from linearizer_core.pretrained.hub import HUB_PREFIX, HubAddress, fetch, push
+from linearizer_core.pretrained.hub import HubAddress, fetch, push
+from linearizer_core.pretrained.hub.address import HUB_PREFIX
 from linearizer_core.pretrained.staging import replacing
 from linearizer_core.pretrained.weights import load_weights, round_weights, save_weights
 from linearizer_core.task import Task

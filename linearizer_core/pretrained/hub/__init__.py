@@ -5,9 +5,9 @@ its environment variables (``HF_ENDPOINT``, ``HF_TOKEN``, ``HF_HOME``, ``HF_HUB_
 loads weights that do not fit in silence.
 """
 
-from linearizer_core.pretrained.hub.address import HUB_PREFIX, HubAddress
+from linearizer_core.pretrained.hub.address import HubAddress
 from linearizer_core.pretrained.hub.pull import Pulled, fetch, pull
 from linearizer_core.pretrained.hub.push import files_to_push, push
 from linearizer_core.pretrained.hub.repository import Repository, commit_files, open_repository
 
-__all__ = ["HUB_PREFIX", "HubAddress", "Pulled", "Repository", "commit_files", "fetch", "files_to_push", "open_repository", "pull", "push"]
+__all__ = ["HubAddress", "Pulled", "Repository", "commit_files", "fetch", "files_to_push", "open_repository", "pull", "push"]

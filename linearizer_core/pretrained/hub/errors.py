@@ -24,7 +24,7 @@ def hub_calls(what: str) -> Iterator[None]:
     Their progress is shown on a terminal only.
     """
     try:
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]  # exported at run time only
 
         with nullcontext() if sys.stderr.isatty() else disable_progress_bars():
             yield

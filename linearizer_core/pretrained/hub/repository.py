@@ -59,7 +59,8 @@ def look_up(name: str, revision: str = "main", *, kind: Kind = "model") -> Repos
         HubError: for more files than any repository of ours has, and for what the Hub answers.
     """
     with hub_calls(f"{name}@{revision}"):
-        found = client().repo_info(name, revision=revision, repo_type=kind, files_metadata=True, timeout=_PATIENCE)
+        describe = client().space_info if kind == "space" else client().model_info
+        found = describe(name, revision=revision, files_metadata=True, timeout=_PATIENCE)
         files = {file.rfilename: file for file in found.siblings or ()}
         if len(files) > _MOST_FILES:
             raise HubError(f"{name} has {len(files):,} files, which no repository of ours has; give another one")
