@@ -239,7 +239,7 @@ class HubServer:
             files = dict(newest.files)
             for line in lines:
                 value = line["value"]
-                if line["key"] == "header" and value.get("parentCommit") != newest.sha:
+                if line["key"] == "header" and value.get("parentCommit", newest.sha) != newest.sha:
                     return said(412, "A commit has happened since. Please refresh and try again.")
                 if line["key"] == "file":
                     files[value["path"]] = base64.b64decode(value["content"])

@@ -112,13 +112,16 @@ def test_a_dropped_connection_is_mended_in_the_same_call(hub: HubServer, commit:
     assert len(hub.asked(path)) == 2
 
 
-def test_a_pull_that_fails_half_way_goes_on(hub: HubServer, commit: str, contents: dict[str, bytes], home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    hub.on("GET " + stored(contents["operator.safetensors"]), said(403, "expired"))
+@pytest.mark.parametrize("name", ["operator.safetensors", "collapse.json", "singular_values.png"])
+def test_a_pull_that_fails_half_way_goes_on(
+    hub: HubServer, commit: str, contents: dict[str, bytes], home: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    hub.on(f"GET .*/resolve/{commit}/{name}" if name.endswith(".json") else "GET " + stored(contents[name]), said(403, "expired"))
     with pytest.raises(HubError, match="expired"):
         load(URI)
     here = in_cache(home)
     assert "config.json" in here
-    assert "operator.safetensors" not in here
+    assert name not in here
     still_there(hub, contents, here, monkeypatch)
     load(URI)
 
