@@ -150,6 +150,10 @@ class ArtifactError(LinearizerError):
     """A saved model that is truncated, edited, of a future format or not a linearizer."""
 
 
+class HubError(LinearizerError):
+    """The Hub cannot be reached, refuses, holds something else, or what it sent cannot be kept."""
+
+
 # --- conformance kit --------------------------------------------------------------------------------
 
 

@@ -38,7 +38,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 API_VERSIONS = ("1",)
 """Versions of the plugin interface that this release of the framework understands."""
 
-CORE_COMMANDS = frozenset({"check", "collapse", "describe", "eval", "list", "new", "plugins", "sample", "study", "train"})
+CORE_COMMANDS = frozenset({"check", "collapse", "describe", "eval", "list", "new", "plugins", "pull", "push", "sample", "study", "train"})
 """Names of the commands of the core, which no plugin may take."""
 
 RESERVED_FIELDS = frozenset({"conditions", "in_shape", "kind", "name", "shape"})

@@ -73,7 +73,7 @@ def open_subject(text: str, data: Sequence[str] = ()) -> StudySubject:
     """The model that ``text`` names, with its data: a run folder, a configuration (trained first, or continued), or a saved model.
 
     Arguments:
-        text: a folder, a TOML file, ``local-dir:PATH`` or a registered name.
+        text: a folder, a TOML file, ``local-dir:PATH``, ``hf-hub:org/name`` or a registered name.
         data: ``data.key=value`` overrides, such as ``data.root=DIR``.
 
     Raises:

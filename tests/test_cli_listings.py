@@ -145,7 +145,7 @@ from linearizer_core.cli import main
 try:
     main()
 except SystemExit as exit:
-    print("exit", exit.code, sorted({"torch", "numpy"} & set(sys.modules)), file=sys.stderr)
+    print("exit", exit.code, sorted({"torch", "numpy", "huggingface_hub"} & set(sys.modules)), file=sys.stderr)
 """
     assert run(*arguments, code=code).stderr.splitlines()[-1] == "exit 0 []"
 

@@ -19,6 +19,7 @@ import linearizer_core.bijections
 import linearizer_core.invertibility
 import linearizer_core.operators
 import linearizer_core.operators.flow
+import linearizer_core.pretrained.hub
 import linearizer_core.testing
 import linearizer_core.training
 from linearizer_core import hookspecs, plugins
@@ -34,6 +35,7 @@ PAGES = sorted(page for page in DOCS.rglob("*.md") if page.parent != DOCS / "ass
 HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("linearizer_"))
 
 NEEDS_MORE = {
+    ("hub.md", "needs a repository"),
     ("quickstart.md", "needs a trained model"),
     ("collapse.md", "needs a trained model"),
     ("style.md", "needs a trained model"),
@@ -185,6 +187,7 @@ def test_commands_in_pages_exist() -> None:
         (linearizer_core.training, "training.md"),
         (linearizer_core.testing, "testing.md"),
         (linearizer_core.invertibility, "invertibility.md"),
+        (linearizer_core.pretrained.hub, "hub.md"),
     ],
 )
 def test_every_public_name_of_a_package_is_on_its_page(module: Any, page: str) -> None:

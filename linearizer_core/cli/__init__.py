@@ -5,6 +5,7 @@
 - `linearizer_core.cli.check`: ``check``
 - `linearizer_core.cli.runs`: ``train``, ``collapse``, ``sample``, ``eval``
 - `linearizer_core.cli.studies`: ``study``
+- `linearizer_core.cli.hub`: ``push``, ``pull``
 - `linearizer_core.cli.plugged`: the commands of plugins
 """
 
@@ -12,13 +13,13 @@ from __future__ import annotations
 
 import typer
 
-from linearizer_core.cli import listings, new, check, runs, studies  # isort: skip  (in the order of the help)
+from linearizer_core.cli import listings, new, check, runs, studies, hub  # isort: skip  (in the order of the help)
 from linearizer_core.cli.plugged import add_plugin_commands
 from linearizer_core.cli.root import app
 from linearizer_core.errors import LinearizerError
 from linearizer_core.extras import missing_extra
 
-__all__ = ["app", "check", "listings", "main", "new", "runs", "studies"]
+__all__ = ["app", "check", "hub", "listings", "main", "new", "runs", "studies"]
 
 
 def main() -> None:

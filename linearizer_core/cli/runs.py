@@ -10,7 +10,7 @@ import typer
 from linearizer_core.cli.root import AsJson, app, print_json
 from linearizer_core.errors import ConfigError
 
-Model = Annotated[str, typer.Argument(help="A run folder, local-dir:PATH of a saved model, or a name from `linearizer list pretrained`.")]
+Model = Annotated[str, typer.Argument(help="A run folder, local-dir:PATH of a saved model, hf-hub:ORG/NAME, or a name from `linearizer list pretrained`.")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Values that replace those of the file, such as data.root=DIR.")]
 
 

@@ -16,7 +16,9 @@ from linearizer_core.errors import ConfigError
 @app.command("study")
 def run_study(
     name: Annotated[str, typer.Argument(help="A name from `linearizer list studies`.")],
-    model: Annotated[str, typer.Argument(help="A run folder, a configuration to train, local-dir:PATH of a saved model, or a name of a pretrained one.")],
+    model: Annotated[
+        str, typer.Argument(help="A run folder, a configuration to train, local-dir:PATH of a saved model, hf-hub:ORG/NAME, or a name of a pretrained one.")
+    ],
     options: Annotated[
         list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Options of the study, and data.KEY=VALUE for the data, such as data.root=DIR.")
     ] = None,

@@ -8,27 +8,36 @@ import torch
 
 from linearizer_core import plugins
 from linearizer_core.errors import ArtifactError
+from linearizer_core.pretrained.hub.address import HUB_PREFIX
 from linearizer_core.pretrained.model import Pretrained
 
 LOCAL_PREFIX = "local-dir:"
-HUB_PREFIX = "hf-hub:"
 
 
 def load(uri: str, *, device: torch.device | str = "cpu") -> Pretrained:
-    """Load a pretrained linearizer: the name of one that a plugin ships, or ``local-dir:PATH``, a folder saved by `Pretrained.save_pretrained` or a run folder.
+    """Load a pretrained linearizer.
+
+    Arguments:
+        uri: the name of one that a plugin ships; ``local-dir:PATH``, a folder saved by `Pretrained.save_pretrained` or a run folder; or
+            ``hf-hub:org/name`` on the Hub, with ``@`` and a branch, tag or commit where it is not ``main``.
+        device: where it computes.
 
     Raises:
         ArtifactError: for a name that is not registered, a bare path, another scheme, or a folder that cannot be loaded.
+        HubError: for a repository that cannot be fetched, or is no linearizer.
         TargetError: when the plugin of a registered name lacks its folder.
     """
-    if uri.startswith(LOCAL_PREFIX):
+    folder: Path | str
+    if uri.startswith(HUB_PREFIX):
+        folder = uri
+    elif uri.startswith(LOCAL_PREFIX):
         folder = artifact_folder(Path(uri.removeprefix(LOCAL_PREFIX)))
     elif uri in plugins.specs("pretrained"):
         folder = plugins.find("pretrained", uri).folder()
     else:
         raise ArtifactError(
-            f"{uri!r}: write {LOCAL_PREFIX}PATH for a folder that exists on this machine, or a name from `linearizer list pretrained`; "
-            f"{HUB_PREFIX}org/name is not offered yet"
+            f"{uri!r}: write {LOCAL_PREFIX}PATH for a folder that exists on this machine, {HUB_PREFIX}ORG/NAME for a model on the Hub, "
+            "or a name from `linearizer list pretrained`"
         )
     return Pretrained.from_pretrained(folder, device=device)
 

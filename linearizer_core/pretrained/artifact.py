@@ -31,10 +31,10 @@ from linearizer_core.data import DataInfo
 from linearizer_core.errors import ArtifactError
 
 FORMAT_VERSION = 1
-_LARGEST_JSON = 4 * 2**20
-_LARGEST_PICTURE = 4 * 2**20
-_MOST_PICTURES = 32
-_PICTURE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.png")
+LARGEST_JSON = 4 * 2**20
+LARGEST_PICTURE = 4 * 2**20
+MOST_PICTURES = 32
+PICTURE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.png")
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -135,8 +135,8 @@ def _invalid(path: Path, error: ValidationError) -> ArtifactError:
 def read_json(path: Path) -> dict[str, Any]:
     """A JSON object of bounded size; `ArtifactError` for anything else."""
     try:
-        if path.stat().st_size > _LARGEST_JSON:
-            raise ArtifactError(f"{path} has {path.stat().st_size} bytes, expected at most {_LARGEST_JSON}; it is not ours")
+        if path.stat().st_size > LARGEST_JSON:
+            raise ArtifactError(f"{path} has {path.stat().st_size} bytes, expected at most {LARGEST_JSON}; it is not ours")
         values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise ArtifactError(f"{path} is missing; the artifact is incomplete, fetch or save it again") from error
@@ -161,12 +161,12 @@ def read_report(folder: Path) -> CollapseReport | None:
 def read_pictures(folder: Path) -> dict[str, bytes]:
     """The pictures of a folder by name; `ArtifactError` for too many, and where `check_picture` raises it."""
     paths = sorted(folder.glob("*.png"))
-    if len(paths) > _MOST_PICTURES:
-        raise ArtifactError(f"{folder} has {len(paths)} pictures, expected at most {_MOST_PICTURES}; remove some")
+    if len(paths) > MOST_PICTURES:
+        raise ArtifactError(f"{folder} has {len(paths)} pictures, expected at most {MOST_PICTURES}; remove some")
     pictures = {}
     for path in paths:
-        if not path.is_file() or path.stat().st_size > _LARGEST_PICTURE:
-            raise ArtifactError(f"{path} is no file of at most {_LARGEST_PICTURE} bytes; remove it")
+        if not path.is_file() or path.stat().st_size > LARGEST_PICTURE:
+            raise ArtifactError(f"{path} is no file of at most {LARGEST_PICTURE} bytes; remove it")
         pictures[path.name] = path.read_bytes()
         check_picture(path.name, pictures[path.name])
     return pictures
@@ -174,5 +174,5 @@ def read_pictures(folder: Path) -> dict[str, bytes]:
 
 def check_picture(name: str, content: bytes) -> None:
     """`ArtifactError` for a name that may lead elsewhere or break the card, and for what is no PNG."""
-    if not _PICTURE_NAME.fullmatch(name) or not content.startswith(_PNG):
+    if not PICTURE_NAME.fullmatch(name) or not content.startswith(_PNG):
         raise ArtifactError(f"picture {name!r} of {len(content)} bytes, expected a PNG file, its name of letters, digits, - and _; remove or rename it")

@@ -6,7 +6,6 @@ The folder is described in `linearizer_core.pretrained.artifact`.
 from __future__ import annotations
 
 import copy
-import shutil
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -39,11 +38,12 @@ from linearizer_core.pretrained.artifact import (
     read_json,
     read_pictures,
     read_report,
-    require_replaceable,
-    swap,
 )
 from linearizer_core.pretrained.card import render_card
 from linearizer_core.pretrained.examples import EXAMPLES, cut_examples
+from linearizer_core.pretrained.hub import HubAddress, fetch, push
+from linearizer_core.pretrained.hub.address import HUB_PREFIX
+from linearizer_core.pretrained.staging import replacing
 from linearizer_core.pretrained.weights import load_weights, round_weights, save_weights
 from linearizer_core.task import Task
 
@@ -63,6 +63,7 @@ class Pretrained:
         operator: the collapsed operator, where the task has one.
         collapse: how that operator was made and what it is, where it comes from the steps of a flow.
         pictures: PNG files by name, for the card.
+        source: the repository and the commit, where it was loaded from the Hub.
 
     Example:
         >>> pretrained = Pretrained.from_pretrained("runs/quickstart/model")  # doctest: +SKIP
@@ -76,6 +77,7 @@ class Pretrained:
     operator: LinearOperator | None = None
     collapse: CollapseReport | None = None
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    source: HubAddress | None = None
 
     def __post_init__(self) -> None:
         # In the layout in which it is stored: with other strides the same product may round otherwise, and a loaded model would give other bits.
@@ -159,14 +161,11 @@ class Pretrained:
             ArtifactError: when ``folder`` holds something that is not an artifact, or when the weights are not float32.
         """
         folder = Path(folder).resolve()  # neither "." nor a link can be renamed
-        require_replaceable(folder)
         for name, picture in self.pictures.items():
             check_picture(name, picture)
         if strange := {str(parameter.dtype) for parameter in self.model.parameters()} - {"torch.float32"}:
             raise ArtifactError(f"the model has parameters of {', '.join(sorted(strange))}, an artifact holds torch.float32; call model.float() before saving")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        try:
+        with replacing(folder) as staging:
             save_weights(self.model, staging / "model.safetensors", getattr(torch, self.config.weights))
             if self.operator is not None:
                 save_operator(staging / "operator.safetensors", self.operator)
@@ -178,20 +177,34 @@ class Pretrained:
             for name, picture in self.pictures.items():
                 (staging / name).write_bytes(picture)
             write_text(staging / "README.md", render_card(config, self.metrics, self.collapse, self.pictures, self.task.card(self.metrics)))
-            staging.chmod(0o755)
-            swap(staging, folder)
-        finally:
-            shutil.rmtree(staging, ignore_errors=True)
         return folder
+
+    def push_to_hub(self, repo: str, *, private: bool = False) -> str:
+        """Send it to the repository ``org/name`` of the Hub in one commit, as `linearizer_core.pretrained.hub.push` does; the URL of the commit.
+
+        Raises:
+            ArtifactError: as `save_pretrained`.
+            HubError: when the repository holds a model of another kind, and for what the Hub answers.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            return push(self.save_pretrained(Path(folder) / "model"), repo, private=private)
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, *, device: torch.device | str = "cpu") -> Pretrained:
         """Load a folder written by `save_pretrained`. Strict: missing, extra or ill-shaped tensors and unknown keys are refused.
 
+        Arguments:
+            folder: the folder, or ``hf-hub:org/name``, a repository of the Hub, with ``@`` and a branch, tag or commit where it is not ``main``.
+            device: where it computes.
+
         Raises:
             ArtifactError: when the folder is not an artifact, or one that is truncated, edited, pickled or of a future format.
+            HubError: for a repository that cannot be fetched, or is no linearizer.
             UnknownNameError: when it needs a plugin that is not installed.
         """
+        if isinstance(folder, str) and folder.startswith(HUB_PREFIX):
+            pulled = fetch(HubAddress.parse(folder))
+            return replace(cls.from_pretrained(pulled.folder, device=device), source=pulled.address)
         folder = Path(folder)
         config = read_config(folder)
         try:

@@ -280,7 +280,7 @@ def test_load_by_uri(folder: Path, tmp_path: Path) -> None:
     assert artifact_folder(run / "model") == run / "model"
     expected = load(f"local-dir:{run / 'model'}").sample(1)
     assert torch.equal(load(f"local-dir:{run}").sample(1), expected)
-    for uri in (str(run), "flow.nonesuch", "hf-hub:someone/flow"):
+    for uri in (str(run), "flow.nonesuch", "someone/flow"):
         with pytest.raises(ArtifactError, match=re.escape(f"{uri!r}: write local-dir:PATH")):
             load(uri)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 
-Model = Annotated[str, typer.Argument(help="A run folder, local-dir:PATH of a saved model, or a name from `linearizer list pretrained`.")]
+Model = Annotated[str, typer.Argument(help="A run folder, local-dir:PATH of a saved model, hf-hub:ORG/NAME, or a name from `linearizer list pretrained`.")]
 Times = Annotated[str, typer.Option(help="START:STOP:STEP, both ends included, or numbers with commas between. Negative times run backward: --times=-1:1:0.1.")]
 
 

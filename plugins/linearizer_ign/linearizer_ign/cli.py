@@ -21,7 +21,9 @@ def _root() -> None:
 def run_project(
     pictures: Annotated[list[Path], typer.Argument(help="Pictures: PNG, JPEG and whatever else Pillow reads; scaled to the size of the model.")],
     *,
-    model: Annotated[str, typer.Option("--model", "-m", help="A run folder, local-dir:PATH of a saved model, or a name from `linearizer list pretrained`.")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="A run folder, local-dir:PATH of a saved model, hf-hub:ORG/NAME, or a name from `linearizer list pretrained`.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="PNG file: the pictures above their projections.")] = Path("projected.png"),
 ) -> None:
     """Project pictures, twice: the second time changes nothing, and the largest change is printed."""

@@ -17,7 +17,9 @@ app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
 @app.command()
 def doctor(
-    model: Annotated[str, typer.Argument(help="A run folder, a configuration to train, local-dir:PATH of a saved model, or a name of a pretrained one.")],
+    model: Annotated[
+        str, typer.Argument(help="A run folder, a configuration to train, local-dir:PATH of a saved model, hf-hub:ORG/NAME, or a name of a pretrained one.")
+    ],
     options: Annotated[
         list[str] | None,
         typer.Argument(

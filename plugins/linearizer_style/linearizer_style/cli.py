@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, help="Stylise pictures with a trained model.")
 
 Picture = Annotated[Path, typer.Argument(help="A picture of any size: PNG, JPEG and whatever else Pillow reads.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="A run folder, local-dir:PATH of a saved model, or a name from `linearizer list pretrained`.")]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="A run folder, local-dir:PATH of a saved model, hf-hub:ORG/NAME, or a name from `linearizer list pretrained`.")
+]
 Output = Annotated[Path, typer.Option("-o", "--output", help="The picture to write; its ending says in which format.")]
 Size = Annotated[int | None, typer.Option("--size", min=8, help="Scale the picture first, so that its shorter side has so many pixels.")]
 

@@ -73,7 +73,7 @@ class OpenedStyles:
 
 
 def open_styles(text: str) -> OpenedStyles:
-    """The model that ``text`` names: a run folder, ``local-dir:PATH`` or a registered name.
+    """The model that ``text`` names: a run folder, ``local-dir:PATH``, ``hf-hub:org/name`` or a registered name.
 
     Raises:
         ArtifactError: when there is none.
