@@ -13,7 +13,7 @@ from linearizer_core.collapse import collapse_core
 from linearizer_core.cores import TimeDependentCore
 from linearizer_core.demo import Choice, Control, Fact, Output, Seed, Shown, Slider, Tab
 from linearizer_core.demo.facts import clocked, digits, duration
-from linearizer_core.figures.images import is_image
+from linearizer_core.demo.pictures import has_pictures, showable
 from linearizer_core.metrics import max_abs_error
 from linearizer_core.operators import LinearOperator
 from linearizer_core.operators.flow import FlowSummary
@@ -50,7 +50,7 @@ class OneStep(Tab):
     def lacks(self, pretrained: Pretrained) -> str:
         if not isinstance(pretrained.task, FlowTask):
             return "a flow from noise to data (task `flow`)"
-        return "" if is_image(pretrained.config.data.shape) else "pictures: its examples have another shape"
+        return "" if has_pictures(pretrained) else "pictures: its examples have another shape"
 
     def controls(self, pretrained: Pretrained) -> Sequence[Control]:
         most = _directions(_saved(pretrained))
@@ -110,7 +110,7 @@ class OneStep(Tab):
         taken = len(plan.grid) - 1
         worst = max_abs_error(first, second)
         return Shown(
-            {"one_step": first.clamp(0, 1), "many_steps": second.clamp(0, 1), "difference": (AMPLIFIED * (first - second).abs()).clamp(0, 1)},
+            {"one_step": showable(first), "many_steps": showable(second), "difference": showable(AMPLIFIED * (first - second).abs())},
             [
                 Fact("One step, in latent space", duration(one_seconds)),
                 Fact(f"{taken:,} steps, in latent space", duration(many_seconds)),
