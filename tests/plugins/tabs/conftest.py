@@ -34,6 +34,7 @@ def flows(digits: Splits) -> dict[str, Pretrained]:
         "cluster": models.flow(digits, "cluster"),
         "none": models.flow(digits, "none"),
         "published": models.published(digits),
+        "published-none": models.published(digits, "none"),
     }
 
 
