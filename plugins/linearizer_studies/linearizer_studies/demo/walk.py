@@ -102,15 +102,15 @@ _SENTENCES = {
 def _walked(ends: Tensor, others: Tensor, way: str, frames: int) -> Tensor:
     """The points ``(frames, D)`` of a way between the two rows of ``ends`` ``(2, D)``, or to the mean of ``others`` ``(N, D)``."""
     first, second = ends
-    start, step, last = {
+    ways: dict[str, tuple[Tensor, Tensor, float]] = {
         LINE: (first, second - first, 1.0),
         SUM: (first, second, 1.0),
         DIFFERENCE: (first, -second, 1.0),
         SCALED: (torch.zeros_like(first), first, 2.0),
         MEAN: (first, others.mean(0) - first, 1.0),
-    }[way]
-    places: Tensor = torch.linspace(0, last, frames, device=ends.device, dtype=ends.dtype)[:, None]
-    return start + places * step
+    }
+    start, step, last = ways[way]
+    return start + torch.linspace(0, last, frames, device=ends.device, dtype=ends.dtype)[:, None] * step
 
 
 def _loses(pretrained: Pretrained) -> bool:
