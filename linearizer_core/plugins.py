@@ -25,7 +25,7 @@ from packaging.utils import canonicalize_name
 
 from linearizer_core import __version__, hookspecs
 from linearizer_core.errors import PluginError, UnknownNameError
-from linearizer_core.specs import API_VERSIONS, KINDS, PLURALS, SPEC_TYPES, CommandSpec, ComponentSpec, Kind, PretrainedSpec, Spec, TabSpec
+from linearizer_core.specs import API_VERSIONS, KINDS, PLURALS, SPEC_TYPES, CommandSpec, ComponentSpec, Kind, PretrainedSpec, Spec, TabSpec, TargetSpec
 
 ALLOW = "LINEARIZER_PLUGINS"
 BLOCK = "LINEARIZER_DISABLE_PLUGINS"
@@ -87,6 +87,8 @@ def find(kind: ComponentKind | Literal["study"], name: str) -> ComponentSpec: ..
 def find(kind: Literal["command"], name: str) -> CommandSpec: ...
 @overload
 def find(kind: Literal["tab"], name: str) -> TabSpec: ...
+@overload
+def find(kind: ComponentKind | Literal["study", "command", "tab"], name: str) -> TargetSpec: ...
 @overload
 def find(kind: Literal["pretrained"], name: str) -> PretrainedSpec: ...
 @overload

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from linearizer_core.testing import CheckResult
 
 Options = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Options of the component, as in a configuration, such as dense.width=32.")]
+CheckedKind = ComponentKind | Literal["tab"]
+_CHECKED: tuple[CheckedKind, ...] = (*get_args(ComponentKind), "tab")
+
 DTypes = Annotated[list[str] | None, typer.Option("--dtype", help="float64 or float32; both when left out.")]
 
 
@@ -25,7 +28,7 @@ def check_component(
     name: Annotated[str, typer.Argument(help="A name from `linearizer list`.")],
     options: Options = None,
     *,
-    kind: Annotated[str, typer.Option(help="backbone, operator, task or dataset, where several have this name.")] = "all",
+    kind: Annotated[str, typer.Option(help="backbone, operator, task, dataset or tab, where several have this name.")] = "all",
     select: Annotated[str, typer.Option("-k", metavar="PATTERN", help="Part of the name of a check, or a wildcard pattern such as '*-inverse'.")] = "*",
     dtype: DTypes = None,
     show: Annotated[bool, typer.Option("--list", help="Show the checks and what each proves; run none.")] = False,
@@ -36,9 +39,9 @@ def check_component(
     found = [each for each in asked if name in plugins.specs(each)]
     if not found:
         raise plugins.unknown_name(name, asked[0] if len(asked) == 1 else None)
-    kinds = [each for each in get_args(ComponentKind) if each in found]
+    kinds = [each for each in _CHECKED if each in found]
     if not kinds:
-        raise ConfigError(f"{name!r} is a {found[0]}; the kit checks backbones, operators, tasks and datasets; measure a model with `linearizer eval`")
+        raise ConfigError(f"{name!r} is a {found[0]}; the kit checks backbones, operators, tasks, datasets and tabs; measure a model with `linearizer eval`")
     if show:
         _print_laws(kinds, select, as_json=as_json)
         return
@@ -63,7 +66,7 @@ def check_component(
         raise typer.Exit(1)
 
 
-def _print_laws(kinds: list[ComponentKind], select: str, *, as_json: bool) -> None:
+def _print_laws(kinds: list[CheckedKind], select: str, *, as_json: bool) -> None:
     from linearizer_core.testing import checks_for
 
     found = [check for kind in kinds for check in checks_for("core" if kind == "operator" else kind, select)]

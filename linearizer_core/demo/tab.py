@@ -74,5 +74,8 @@ class Tab(ABC):
         """What is shown, in order."""
 
     @abstractmethod
-    def show(self, pretrained: Pretrained, **values: Any) -> Shown:
-        """The result for the accepted values of all `controls`, by name."""
+    def show(self, pretrained: Pretrained, *_: Any, **values: Any) -> Shown:
+        """The result for the accepted values of all `controls`, by name: ``show(self, pretrained, *, factor)`` for a control ``factor``.
+
+        Nothing is passed in ``*_``: with it, type checkers let each tab name its own keywords.
+        """

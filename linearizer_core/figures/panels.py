@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +64,14 @@ def _picture(images: Tensor, columns: int, *, gap: float) -> NDArray[np.float32]
 
 def finish(figure: Figure, path: Path, title: str) -> None:
     """Give a figure its title and write it as PNG in one atomic step."""
-    figure.suptitle(title, fontsize=13, color=INK)
     temporary = path.with_name(f".{path.stem}.tmp{path.suffix}")
-    figure.savefig(temporary, dpi=130, facecolor="white", bbox_inches="tight", pad_inches=0.12)
+    temporary.write_bytes(as_png(figure, title))
     temporary.replace(path)
+
+
+def as_png(figure: Figure, title: str) -> bytes:
+    """A figure under its title, as the bytes of a PNG file."""
+    figure.suptitle(title, fontsize=13, color=INK)
+    file = BytesIO()
+    figure.savefig(file, format="png", dpi=130, facecolor="white", bbox_inches="tight", pad_inches=0.12)
+    return file.getvalue()

@@ -11,7 +11,7 @@ import torch
 if TYPE_CHECKING:
     from linearizer_core.testing.subjects import Subject
 
-SubjectKind = Literal["backbone", "core", "operator", "task", "dataset"]
+SubjectKind = Literal["backbone", "core", "operator", "task", "dataset", "tab"]
 """What can be checked. An "operator" is a `LinearOperator`, a "core" the learnable module that makes one."""
 
 Status = Literal["passed", "failed", "skipped", "expected_failure", "unexpected_pass"]

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Literal, final
 
 from linearizer_core import plugins
 from linearizer_core.bijections import Bijection, Shape
 from linearizer_core.config import Component
 from linearizer_core.cores import CoreOperator
 from linearizer_core.data import DataSource, Splits
-from linearizer_core.errors import CheckFailure
+from linearizer_core.demo import Tab
+from linearizer_core.errors import CheckFailure, ConfigError
 from linearizer_core.factory import create_backbone, create_core, create_dataset, create_task
 from linearizer_core.operators import LinearOperator
 from linearizer_core.plugins import ComponentKind
+from linearizer_core.pretrained import Pretrained, load
 from linearizer_core.task import Task
 from linearizer_core.testing.check import SubjectKind
 from linearizer_core.validation import validate
@@ -187,10 +189,49 @@ class DatasetSubject(Subject):
         return made
 
 
-_SUBJECTS: dict[ComponentKind, type[Subject]] = {"backbone": BackboneSubject, "operator": CoreSubject, "task": TaskSubject, "dataset": DatasetSubject}
+@final
+@dataclass(frozen=True)
+class TabSubject(Subject):
+    """A tab of the demo; a target that is no name is called without arguments.
+
+    Args:
+        models: trained models by name to try it on; all that are registered when left out. A tab that lacks something of each of them is not run.
+
+    Raises:
+        ConfigError: for options, which tabs do not have.
+    """
+
+    kind = "tab"
+
+    _: KW_ONLY
+    models: Mapping[str, Pretrained] | None = None
+
+    def __post_init__(self) -> None:
+        if self.options:
+            raise ConfigError(f"{sorted(self.options)[0]!r} was given, but a tab has no options; its controls are set in the demo")
+        if isinstance(self.target, str):
+            plugins.find("tab", self.target)
+
+    def make(self) -> Tab:
+        """A new tab."""
+        made: Tab = self._make(lambda name: plugins.find("tab", name).load_target()(), Tab)
+        return made
+
+    def opened(self) -> Iterator[tuple[str, Pretrained]]:
+        """The models, one after another."""
+        return iter((self.models if self.models is not None else {name: load(name) for name in plugins.specs("pretrained")}).items())
 
 
-def subject_named(kind: ComponentKind, name: str, options: Mapping[str, Any] | None = None) -> Subject:
+_SUBJECTS: dict[ComponentKind | Literal["tab"], type[Subject]] = {
+    "backbone": BackboneSubject,
+    "operator": CoreSubject,
+    "task": TaskSubject,
+    "dataset": DatasetSubject,
+    "tab": TabSubject,
+}
+
+
+def subject_named(kind: ComponentKind | Literal["tab"], name: str, options: Mapping[str, Any] | None = None) -> Subject:
     """The subject of a registered component: ``kind`` as in `linearizer list`, where "operator" means a core.
 
     Raises:

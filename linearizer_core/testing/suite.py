@@ -18,9 +18,10 @@ from linearizer_core.testing.core import CHECKS as CORE
 from linearizer_core.testing.dataset import CHECKS as DATASET
 from linearizer_core.testing.operator import CHECKS as OPERATOR
 from linearizer_core.testing.subjects import Subject
+from linearizer_core.testing.tab import CHECKS as TAB
 from linearizer_core.testing.task import CHECKS as TASK
 
-CHECKS: dict[SubjectKind, tuple[Check, ...]] = {"backbone": BACKBONE, "core": CORE, "operator": OPERATOR, "task": TASK, "dataset": DATASET}
+CHECKS: dict[SubjectKind, tuple[Check, ...]] = {"backbone": BACKBONE, "core": CORE, "operator": OPERATOR, "task": TASK, "dataset": DATASET, "tab": TAB}
 
 _DTYPES = {"float64": torch.float64, "float32": torch.float32}
 

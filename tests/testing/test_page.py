@@ -11,7 +11,7 @@ import pytest
 from linearizer_core.testing import SubjectKind, checks_for
 
 PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
-HEADINGS = {"backbone": "Backbones", "core": "Cores", "operator": "Operators", "task": "Tasks", "dataset": "Datasets"}
+HEADINGS = {"backbone": "Backbones", "core": "Cores", "operator": "Operators", "task": "Tasks", "dataset": "Datasets", "tab": "Tabs of the demo"}
 
 
 @pytest.mark.parametrize("kind", get_args(SubjectKind))

@@ -10,7 +10,7 @@ import pytest
 from linearizer_core.errors import CheckFailure
 from linearizer_core.testing import Subject, SubjectKind, checks_for, run_checks
 
-from . import wrong_backbones, wrong_cores, wrong_datasets, wrong_operators, wrong_tasks
+from . import wrong_backbones, wrong_cores, wrong_datasets, wrong_operators, wrong_tabs, wrong_tasks
 
 TABLES: dict[SubjectKind, ModuleType] = {
     "backbone": wrong_backbones,
@@ -18,6 +18,7 @@ TABLES: dict[SubjectKind, ModuleType] = {
     "operator": wrong_operators,
     "task": wrong_tasks,
     "dataset": wrong_datasets,
+    "tab": wrong_tabs,
 }
 CASES = [(kind, name) for kind, table in TABLES.items() for name in table.WRONG]
 

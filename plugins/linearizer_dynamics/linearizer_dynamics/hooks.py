@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from linearizer_core.hookspecs import hookimpl
-from linearizer_core.specs import CommandSpec, DatasetSpec, TaskSpec
+from linearizer_core.specs import CommandSpec, DatasetSpec, TabSpec, TaskSpec
 
 _DETAILS = """\
 One bijection g and one generator A give the state at any real time, x(t) = g^-1(exp(tA) g(x(0))): between the samples, beyond them, and backward. The flow
@@ -58,6 +58,15 @@ def linearizer_commands() -> Sequence[CommandSpec]:
         CommandSpec(
             "dynamics", target="linearizer_dynamics.cli:app", summary="Predict with a model of dynamics, show its spectrum, make a film from one frame."
         )
+    ]
+
+
+@hookimpl
+def linearizer_tabs() -> Sequence[TabSpec]:
+    """Films from one frame, and orbits from one state."""
+    return [
+        TabSpec("dynamics", target="linearizer_dynamics.demo.frames:Dynamics", summary="the frame at any time, and a film, from one picture"),
+        TabSpec("orbits", target="linearizer_dynamics.demo.orbits:Orbits", summary="the orbit of a state of two or three numbers, beside the true one"),
     ]
 
 

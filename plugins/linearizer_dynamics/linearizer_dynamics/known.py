@@ -9,7 +9,16 @@ from torch import Tensor
 from linearizer_core.operators import LinearOperator
 from linearizer_dynamics.config import KoopmanaePendulumConfig, SlowManifoldConfig
 from linearizer_dynamics.data.swing import Swing
-from linearizer_dynamics.data.systems import slow_manifold_map
+from linearizer_dynamics.data.systems import (
+    System,
+    double_well,
+    fluid_off_attractor,
+    fluid_on_attractor,
+    pendulum,
+    slow_manifold,
+    slow_manifold_map,
+    swing_of_a_metre,
+)
 
 
 def known_spectrum(data: str) -> list[complex] | None:
@@ -21,6 +30,16 @@ def known_spectrum(data: str) -> list[complex] | None:
         frequency = Swing(KoopmanaePendulumConfig().angle).frequency
         return [complex(0, frequency), complex(0, -frequency)]
     return None
+
+
+def known_system(data: str) -> System | None:
+    """The equations of the system called ``data``, under its default options; None where it is none of ours."""
+    slow = SlowManifoldConfig()
+    found: dict[str, System] = {
+        system.name: system
+        for system in (slow_manifold(slow.mu, slow.lam), pendulum(), fluid_on_attractor(0.0), fluid_off_attractor(), double_well(), swing_of_a_metre())
+    }
+    return found.get(data)
 
 
 def beside_closed_form(generator: LinearOperator, latents: Tensor, states: Tensor) -> dict[str, float]:

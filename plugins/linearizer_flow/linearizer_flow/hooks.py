@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from linearizer_core.hookspecs import hookimpl
-from linearizer_core.specs import TaskSpec
+from linearizer_core.specs import TabSpec, TaskSpec
 
 
 @hookimpl
@@ -17,3 +17,8 @@ def linearizer_tasks() -> list[TaskSpec]:
             reference="Berman, Hallak and Shocher, arXiv 2510.08570, section on one-step flow matching",
         )
     ]
+
+
+@hookimpl
+def linearizer_tabs() -> list[TabSpec]:
+    return [TabSpec("one_step", target="linearizer_flow.demo:OneStep", summary="the same noise in one step and in many, side by side")]

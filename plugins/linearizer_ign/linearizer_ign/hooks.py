@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from linearizer_core.hookspecs import hookimpl
-from linearizer_core.specs import CommandSpec, TaskSpec
+from linearizer_core.specs import CommandSpec, TabSpec, TaskSpec
 
 
 @hookimpl
@@ -26,3 +26,8 @@ def linearizer_tasks() -> list[TaskSpec]:
 @hookimpl
 def linearizer_commands() -> list[CommandSpec]:
     return [CommandSpec("ign", target="linearizer_ign.cli:app", summary="project pictures with a trained idempotent network")]
+
+
+@hookimpl
+def linearizer_tabs() -> list[TabSpec]:
+    return [TabSpec("project", target="linearizer_ign.demo:Project", summary="draw or damage a picture, and project it once and twice")]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from linearizer_core.hookspecs import hookimpl
-from linearizer_core.specs import CommandSpec, StudySpec
+from linearizer_core.specs import CommandSpec, StudySpec, TabSpec
 
 _STUDIES = {
     "interpolation": (
@@ -62,4 +62,16 @@ def linearizer_studies() -> Sequence[StudySpec]:
 def linearizer_commands() -> Sequence[CommandSpec]:
     return [
         CommandSpec("doctor", target="linearizer_studies.cli:app", summary="Check a trained model for signatures of failure.", reference="arXiv 2510.08570")
+    ]
+
+
+@hookimpl
+def linearizer_tabs() -> Sequence[TabSpec]:
+    return [
+        TabSpec("walk", target="linearizer_studies.demo.walk:Walk", summary="lines and sums of two pictures, in the induced space and in pixels"),
+        TabSpec(
+            "inside",
+            target="linearizer_studies.demo.inside:Inside",
+            summary="singular values and vectors of the operator, and pictures rebuilt from the first k",
+        ),
     ]

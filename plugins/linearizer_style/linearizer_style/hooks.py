@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from linearizer_core.hookspecs import hookimpl
-from linearizer_core.specs import CommandSpec, DatasetSpec, OperatorSpec, TaskSpec
+from linearizer_core.specs import CommandSpec, DatasetSpec, OperatorSpec, TabSpec, TaskSpec
 
 _PAPER = "Berman, Hallak and Shocher, arXiv 2510.08570, section on modular style transfer"
 
@@ -56,3 +56,8 @@ def linearizer_operators() -> list[OperatorSpec]:
 @hookimpl
 def linearizer_commands() -> list[CommandSpec]:
     return [CommandSpec("style", target="linearizer_style.cli:app", summary="stylise pictures: mix, compose and undo styles of a trained model")]
+
+
+@hookimpl
+def linearizer_tabs() -> list[TabSpec]:
+    return [TabSpec("styles", target="linearizer_style.demo:Styles", summary="mix styles over any picture, and take them off again", reference=_PAPER)]

@@ -13,7 +13,7 @@ from linearizer_core.cores import latent_shape
 from linearizer_core.errors import ConfigError, DataError
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.model import LinearizerModel
-from linearizer_core.pretrained import load, uri_of
+from linearizer_core.pretrained import Pretrained, load, uri_of
 from linearizer_style.mixing import StyleMixer
 from linearizer_style.task import StyleTask
 
@@ -82,5 +82,11 @@ def open_styles(text: str) -> OpenedStyles:
     saved = load(uri_of(text))
     if not isinstance(saved.task, StyleTask):
         raise ConfigError(f"{text} is a model of the task {saved.config.model.task.name!r}, expected one of the task 'style'; train configs/style_amber.toml")
+    return opened(saved)
+
+
+def opened(saved: Pretrained) -> OpenedStyles:
+    """The styles of a model of the task ``style``."""
+    assert isinstance(saved.task, StyleTask)
     names = saved.config.data.class_names or tuple(map(str, range(saved.config.data.classes)))
     return OpenedStyles(saved.task, saved.model, names)

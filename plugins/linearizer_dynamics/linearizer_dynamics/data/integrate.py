@@ -13,8 +13,10 @@ LARGEST_STEP = 0.0025
 """Of the Runge-Kutta method of order four: for the systems here its error lies below 1e-8, under the rounding of the float32 in which states are kept."""
 
 
-def integrate(system: System, start: Tensor, times: Tensor, control: Tensor | None = None) -> Tensor:
+def integrate(system: System, start: Tensor, times: Tensor, control: Tensor | None = None, *, largest_step: float = LARGEST_STEP) -> Tensor:
     """States ``(N, T, n)`` at increasing ``times`` ``(N, T)`` after ``start`` ``(N, n)``, float64; ``control`` ``(N, T, m)`` holds up to each of the times.
+
+    Steps are no longer than ``largest_step``.
 
     Example:
         >>> from linearizer_dynamics.data.systems import slow_manifold
@@ -25,7 +27,7 @@ def integrate(system: System, start: Tensor, times: Tensor, control: Tensor | No
     state, states = start, []
     lengths = times.diff(dim=1, prepend=torch.zeros_like(times[:, :1]))
     for number, length in enumerate(lengths.unbind(1)):
-        pieces = max(1, math.ceil(length.max().item() / LARGEST_STEP))
+        pieces = max(1, math.ceil(length.max().item() / largest_step))
         step = length[:, None] / pieces
         push = 0.0 if control is None or system.entry is None else control[:, number] @ system.entry.mT
         for _ in range(pieces):

@@ -62,6 +62,11 @@ def pendulum() -> System:
     return System("pendulum", lambda x: torch.stack([x[:, 1], -x[:, 0].sin()], dim=1), draw)
 
 
+def swing_of_a_metre() -> System:
+    r"""A pendulum of 1 m under 9.81 m/s^2, :math:`\dot x_1 = x_2,\; \dot x_2 = -9.81 \sin x_1`, of which `Swing` is one orbit."""
+    return System("koopmanae_pendulum", lambda x: torch.stack([x[:, 1], -9.81 * x[:, 0].sin()], dim=1), _box((-2.4, 2.4), (-1.0, 1.0)))
+
+
 def fluid(name: str, draw: Draw) -> System:
     r"""The mean-field model of a wake (Noack et al., doi 10.1017/S0022112003006694), :math:`\mu = 0.1, \omega = 1, A = -0.1, \lambda = 10`:
 
