@@ -27,7 +27,8 @@ def _found(generator: LinearOperator) -> Tensor:
     if isinstance(generator, DecayRotation):
         pairs = torch.complex(generator.rates.detach().double(), generator.frequencies.detach().double())
         return torch.cat([pairs, pairs.conj(), generator.rest.detach().to(pairs.dtype)]).cpu()
-    return torch.linalg.eigvals(generator.to_dense().detach().double()).cpu()
+    found: Tensor = torch.linalg.eigvals(generator.to_dense().detach().double())
+    return found.cpu()
 
 
 def written(values: Sequence[complex], largest: int = 8) -> str:
