@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
-from linearizer_core.operators import LinearOperator
+from linearizer_core.operators import DecayRotation, LinearOperator
 
 
 def eigenvalues(generator: LinearOperator) -> list[complex]:
@@ -18,8 +19,16 @@ def eigenvalues(generator: LinearOperator) -> list[complex]:
         >>> eigenvalues(Diagonal(torch.tensor([-2.0, -0.5])))
         [(-0.5+0j), (-2+0j)]
     """
-    found = torch.linalg.eigvals(generator.to_dense().detach().double()).cpu()
-    return sorted((complex(value) for value in found.tolist()), key=lambda value: (-round(value.real, 9), abs(value.imag), -value.imag))
+    return sorted((complex(value) for value in _found(generator).tolist()), key=lambda value: (-round(value.real, 9), abs(value.imag), -value.imag))
+
+
+def _found(generator: LinearOperator) -> Tensor:
+    """All eigenvalues, complex128 on the CPU: from the structure of the operator where it tells."""
+    if isinstance(generator, DecayRotation):
+        pairs = torch.complex(generator.rates.detach().double(), generator.frequencies.detach().double())
+        return torch.cat([pairs, pairs.conj(), generator.rest.detach().to(pairs.dtype)]).cpu()
+    found: Tensor = torch.linalg.eigvals(generator.to_dense().detach().double())
+    return found.cpu()
 
 
 def written(values: Sequence[complex], largest: int = 8) -> str:

@@ -17,12 +17,14 @@ from linearizer_core.data import DataInfo, Splits, TensorTable, stack
 from linearizer_core.errors import ConfigError, NoSamplesError, ShapeMismatchError
 from linearizer_core.factory import build_model, create_core, create_dataset
 from linearizer_core.model import LinearizerModel
+from linearizer_core.operators import DecayRotation, Dense
 from linearizer_core.pretrained import load
 from linearizer_core.task import Task
 from linearizer_core.training import train
 from linearizer_dynamics.evaluation import NOTES, relative_errors
 from linearizer_dynamics.known import in_published_coordinates, known_spectrum
 from linearizer_dynamics.prediction import decode, encode, predict, rollout
+from linearizer_dynamics.spectrum import eigenvalues, written
 from linearizer_dynamics.standardize import Standardize
 from linearizer_dynamics.task import DynamicsTask
 from tests.test_cli_plugged import call
@@ -292,3 +294,8 @@ def test_mistakes_are_one_line(arguments: list[str], message: str, tmp_path: Pat
     assert code == 2
     assert message in err
     assert err.count("\n") == 1
+
+
+def test_eigenvalues_from_the_structure_are_those_of_the_matrix() -> None:
+    blocks = DecayRotation(torch.tensor([-0.1, 0.0]), torch.tensor([2.0, 0.0]), torch.tensor([-1.0, 0.3]))
+    assert written(eigenvalues(blocks)) == written(eigenvalues(Dense(blocks.to_dense()))) == "0.3, 0, 0, -0.1 +- 2i, -1"

@@ -22,7 +22,13 @@ def test_it_keeps_the_laws_of_tabs(flows: dict[str, Pretrained], projector: Pret
 
 def test_what_it_lacks(flows: dict[str, Pretrained], projector: Pretrained) -> None:
     assert TAB.lacks(projector) == ""
-    assert {name: bool(TAB.lacks(each)) for name, each in flows.items()} == {"label": False, "cluster": False, "none": False, "published": True}
+    assert {name: bool(TAB.lacks(each)) for name, each in flows.items()} == {
+        "label": False,
+        "cluster": False,
+        "none": False,
+        "published": True,
+        "published-none": True,
+    }
 
 
 def test_the_second_time_changes_nothing(projector: Pretrained) -> None:

@@ -14,7 +14,7 @@ from linearizer_core.demo.facts import clocked, digits, duration
 from linearizer_core.demo.pictures import has_pictures, picture_shape, showable
 from linearizer_core.metrics import max_abs_error
 from linearizer_core.pretrained import Pretrained
-from linearizer_dynamics.demo.orbit import bounds, returns_after
+from linearizer_dynamics.demo.orbit import TURNS, bounds, returns_after
 from linearizer_dynamics.prediction import decode, encode, generator_of, predict
 from linearizer_dynamics.task import DynamicsTask
 
@@ -72,7 +72,7 @@ class Dynamics(Tab):
         return Shown(
             {"frame": showable(torch.cat([x, frame[0]])), "strip": showable(film[chosen]), "film": showable(film)},
             [
-                Fact("Comes back after", f"t = {digits(turn)}" if turn is not None else "not within 24 turns"),
+                Fact("Comes back after", f"t = {digits(turn)}" if turn is not None else f"not within {TURNS} turns"),
                 Fact("Time for one frame, near or far", duration(seconds)),
                 Fact("There and back again, largest error of a pixel", digits(max_abs_error(back, x))),
                 Fact("Norm in latent space, at 0 and then", f"{float(start.norm()):.4g} and {float(there.norm()):.4g}"),

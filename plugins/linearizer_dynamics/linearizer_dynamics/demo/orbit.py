@@ -10,8 +10,9 @@ from torch import Tensor
 from linearizer_core.cores import GeneratorCore
 from linearizer_dynamics.spectrum import eigenvalues
 
-_PER_TURN = 64
-_TURNS = 24
+_PER_TURN = 48
+TURNS = 16
+"""Turns of an orbit, at its mean frequency, within which it may come back."""
 _AWAY, _BACK = 0.5, 0.25
 _TURNS_SHOWN = 3
 _LARGEST_GROWTH = 50.0
@@ -35,7 +36,7 @@ def returns_after(core: GeneratorCore, z: Tensor) -> float | None:
         return None
     length = 2 * math.pi * float(start.norm()) / speed / _PER_TURN
     step, state, squares = generator.expm(length), start, []
-    for _ in range(_PER_TURN * _TURNS):
+    for _ in range(_PER_TURN * TURNS):
         state = step(state)
         squares.append(float((state - start).square().sum()))
     largest = 0.0

@@ -17,7 +17,7 @@ from linearizer_core.figures.panels import INK, MUTED, as_png
 from linearizer_core.pretrained import Pretrained
 from linearizer_dynamics.data.integrate import integrate
 from linearizer_dynamics.demo.frames import missing
-from linearizer_dynamics.demo.orbit import bounds, returns_after
+from linearizer_dynamics.demo.orbit import TURNS, bounds, returns_after
 from linearizer_dynamics.figures import PREDICTED, TRUE
 from linearizer_dynamics.known import known_system
 from linearizer_dynamics.prediction import encode, generator_of, predict
@@ -82,7 +82,7 @@ class Orbits(Tab):
         true = _true(pretrained.config.data.name, x[0].double().cpu(), times)
         turn = returns_after(core, start)
         facts = [
-            Fact("Comes back after", f"t = {digits(turn)}" if turn is not None else "not within 24 turns"),
+            Fact("Comes back after", f"t = {digits(turn)}" if turn is not None else f"not within {TURNS} turns"),
             Fact(f"Time for {len(times)} states", duration(seconds)),
             Fact("Norm in latent space, at 0 and at the end", f"{float(start.norm()):.4g} and {float(end.norm()):.4g}"),
         ]
