@@ -32,6 +32,7 @@ from linearizer_core.pretrained.artifact import (
     ArtifactConfig,
     PluginOrigin,
     check_digests,
+    check_files,
     check_picture,
     digests,
     read_config,
@@ -39,6 +40,7 @@ from linearizer_core.pretrained.artifact import (
     read_pictures,
     read_report,
 )
+from linearizer_core.pretrained.budget import BuildBudget
 from linearizer_core.pretrained.card import render_card
 from linearizer_core.pretrained.examples import EXAMPLES, cut_examples
 from linearizer_core.pretrained.hub import HubAddress, fetch, push
@@ -46,6 +48,7 @@ from linearizer_core.pretrained.hub.address import HUB_PREFIX
 from linearizer_core.pretrained.staging import replacing
 from linearizer_core.pretrained.weights import load_weights, round_weights, save_weights
 from linearizer_core.task import Task
+from linearizer_core.tensor_files import count_elements
 
 _SINGULAR_VALUES = "singular_values.png"
 _COMPARED = 64
@@ -198,7 +201,8 @@ class Pretrained:
             device: where it computes.
 
         Raises:
-            ArtifactError: when the folder is not an artifact, or one that is truncated, edited, pickled or of a future format.
+            ArtifactError: when the folder is not an artifact, or one that is truncated, edited, pickled, linked elsewhere, of a future format, not made of
+                numbers, or asks for more memory or work than its files account for (`linearizer_core.pretrained.budget.BuildBudget`).
             HubError: for a repository that cannot be fetched, or is no linearizer.
             UnknownNameError: when it needs a plugin that is not installed.
         """
@@ -207,19 +211,21 @@ class Pretrained:
             return replace(cls.from_pretrained(pulled.folder, device=device), source=pulled.address)
         folder = Path(folder)
         config = read_config(folder)
+        check_files(folder)
         try:
-            task, model = build_model(config.model, config.data, config.seed)
+            with BuildBudget(*count_elements(folder / "model.safetensors")):
+                task, model = build_model(config.model, config.data, config.seed)
         except PluginError as error:
             origins = ", ".join(f"{origin.component} from {origin.distribution} {origin.version}" for origin in config.plugins)
             raise type(error)(f"{folder} was saved with {origins or 'unknown plugins'}: {error}") from error
-        # An edited number may also be one that torch cannot allocate, or a seed it cannot take.
-        except (LinearizerError, RuntimeError, ValueError) as error:
-            raise ArtifactError(f"{folder}/config.json describes a model that cannot be built: {error}; restore the file") from error
+        except Exception as error:  # an edited number can break any line of a plugin
+            reason = str(error) if isinstance(error, LinearizerError) else f"{type(error).__name__}: {error}"
+            raise ArtifactError(f"{folder}/config.json describes a model that cannot be built: {reason}; restore the file") from error
         load_weights(model, folder / "model.safetensors", getattr(torch, config.weights))
         stored = folder / "operator.safetensors"
         operator = load_operator(stored).to(device=device) if stored.exists() else None
-        if operator is not None and operator.shape != model.core.shape:
-            raise ArtifactError(f"{stored} has shape {operator.shape}, the model needs {model.core.shape}; it belongs to another model")
+        if operator is not None and (operator.shape, operator.dtype) != (model.core.shape, torch.float32):
+            raise ArtifactError(f"{stored} is {operator!r}, the model needs {model.core.shape} in torch.float32; it belongs to another model")
         check_digests(folder, config)
         collapse = read_report(folder)
         if collapse is not None and (operator is None or (collapse.kind, collapse.dim) != (operator.kind, operator.shape[0])):

@@ -209,8 +209,8 @@ def test_a_model_without_steps_is_not_collapsed() -> None:
         (lambda folder: edit(folder / "collapse.json", lambda values: values.update(note="x")), "note: Extra inputs"),
         (lambda folder: (folder / "collapse.json").write_text("[]"), "holds a list"),
         (lambda folder: (folder / "more.png").write_bytes(b"GIF89a"), "expected a PNG file"),
-        (lambda folder: (folder / "folder.png").mkdir(), "is no file"),
-        (lambda folder: (folder / "link.png").symlink_to(folder / "nowhere"), "is no file"),
+        (lambda folder: (folder / "folder.png").mkdir(), "is no regular file"),
+        (lambda folder: (folder / "link.png").symlink_to(folder / "nowhere"), "is no regular file"),
         (lambda folder: edit(folder / "collapse.json", lambda values: values.update(dim=17)), "describes another operator"),
         (lambda folder: edit(folder / "config.json", lambda values: values["collapse"].update(steps=0)), "collapse.steps"),
         (lambda folder: (folder / "a b](x).png").write_bytes(b"\x89PNG\r\n\x1a\n"), "its name of letters"),
@@ -386,8 +386,8 @@ def set_in(*path: str, to: object) -> Callable[[dict[str, Any]], object]:
         (set_in("colour", to="red"), r"config.json: colour: Extra inputs are not permitted.*restore it"),
         (set_in("data", "colour", to="red"), r"data.colour: Extra inputs"),
         (set_in("seed", to="many"), r"seed: .*valid integer"),
-        (set_in("seed", to=10**100), r"cannot be built: .*[Oo]verflow.*restore the file"),
-        (set_in("data", "classes", to=10**13), r"cannot be built: .*allocate.*restore the file"),
+        (set_in("seed", to=10**100), r"cannot be read as JSON \(a whole number of 101 digits, expected 64 bits\)"),
+        (set_in("data", "classes", to=10**13), r"cannot be built: it takes more than \d+ numbers to build, but its file holds \d+; one of the two was replaced; restore"),
         (set_in("data", "shape", to=[1, -4, 4]), r"data.shape.1: .*greater than 0"),
         (set_in("data", "shape", to=[]), r"data.shape: .*at least 1 item"),
         (set_in("model", to=3), r"model: "),
@@ -421,9 +421,9 @@ def test_edited_configurations_are_refused(folder: Path, change: Callable[[dict[
         (b"\xff\xfe\x00", "cannot be read as JSON"),
         (b"[1, 2]", "holds a list, expected an object"),
         (b"[" * 100_000, "cannot be read as JSON"),
-        (b'{"a":' * 100_000 + b"1" + b"}" * 100_000, "cannot be read as JSON"),
+        (b'{"a":' * 30_000 + b"1" + b"}" * 30_000, "cannot be read as JSON"),
         (b'{"a": ' + b"1" * 5000 + b"}", "cannot be read as JSON"),
-        (b'{"a": "' + b"x" * (5 * 2**20) + b'"}', r"has 5242\d+ bytes, expected at most 4194304; it is not ours"),
+        (b'{"a": "' + b"x" * (5 * 2**20) + b'"}', r"has 5242\d+ bytes, expected at most (262144|4194304); it is not ours"),
     ],
     ids=["truncated", "empty", "not text", "no object", "deep list", "deep object", "long number", "huge"],
 )
@@ -533,7 +533,7 @@ def test_a_file_whose_digest_was_taken_out_is_refused(folder: Path, name: str) -
 
 def test_an_operator_of_another_model_is_refused(folder: Path) -> None:
     save_operator(folder / "operator.safetensors", Diagonal(torch.ones(5)))
-    with pytest.raises(ArtifactError, match=r"operator.safetensors has shape \(5, 5\), the model needs \(16, 16\); it belongs to another model"):
+    with pytest.raises(ArtifactError, match=r"operator.safetensors is Diagonal\(5 x 5, float32\), the model needs \(16, 16\) in torch.float32; it belongs to another model"):
         Pretrained.from_pretrained(folder)
 
 
