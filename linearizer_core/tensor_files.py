@@ -54,7 +54,9 @@ def _opened(path: Path) -> Iterator[Any]:
         with path.open("rb") as raw:
             header = int.from_bytes(raw.read(8), "little")
         if header > LARGEST_HEADER:
-            raise ArtifactError(f"{path} claims a header of {header} bytes, expected at most {LARGEST_HEADER}; it is damaged or a pickle, fetch or save it again")
+            raise ArtifactError(
+                f"{path} claims a header of {header} bytes, expected at most {LARGEST_HEADER}; it is damaged or a pickle, fetch or save it again"
+            )
         with safe_open(os.fspath(path), framework="pt") as file:
             for name in file.keys():  # noqa: SIM118
                 shape = file.get_slice(name).get_shape()

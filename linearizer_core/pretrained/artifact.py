@@ -7,6 +7,7 @@ The folder is the same everywhere (run, registry, Hub repository)::
     operator.safetensors  the collapsed operator, where the task has one
     collapse.json         how the many steps of a flow became that operator, and what it is
     metrics.json          what was measured
+    notes.json            what each metric means and each picture shows, in words
     examples.png          a few test examples, where they are images
     *.png                 pictures for the card
     README.md             the card
@@ -24,7 +25,7 @@ import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from linearizer_core.collapse import CollapseReport
 from linearizer_core.config import CollapseConfig, ModelConfig
@@ -53,6 +54,32 @@ class PluginOrigin(BaseModel):
     version: str = Field(pattern=r"^[A-Za-z0-9.!+_-]{1,100}$")
 
 
+class Hardware(BaseModel):
+    """What a run was computed on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device: str
+    name: str
+    cpu_cores: int | None
+    threads: int
+
+
+class TrainingRecord(BaseModel):
+    """The run that made the weights: the tables ``data`` and ``training`` of its configuration, and the facts of its ``run.json``."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    data: dict[str, JsonValue]
+    training: dict[str, JsonValue]
+    steps: int
+    seconds: dict[str, float] = Field(description="by stage")
+    mixed_precision: str
+    processes: int
+    hardware: Hardware
+    versions: dict[str, str]
+
+
 class ArtifactConfig(BaseModel):
     """What ``config.json`` holds."""
 
@@ -65,6 +92,7 @@ class ArtifactConfig(BaseModel):
     collapse: CollapseConfig | None = None
     seed: int = 0
     commit: str | None = None
+    training: TrainingRecord | None = None
     weights: Literal["float32", "float16"] = "float32"
     plugins: tuple[PluginOrigin, ...] = ()
     sha256: dict[Literal["model.safetensors", "operator.safetensors"], str] = {}
@@ -202,6 +230,17 @@ def read_report(folder: Path) -> CollapseReport | None:
         raise _invalid(path, error) from error
 
 
+def read_notes(folder: Path) -> dict[str, str]:
+    """The notes of a folder by name of metric or picture, none where there is no such file; `ArtifactError` for values that are no text."""
+    path = folder / "notes.json"
+    if not path.exists():
+        return {}
+    try:
+        return TypeAdapter(dict[str, str]).validate_python(read_json(path))
+    except ValidationError as error:
+        raise _invalid(path, error) from error
+
+
 def read_pictures(folder: Path) -> dict[str, bytes]:
     """The pictures of a folder by name; `ArtifactError` for too many, and where `check_picture` raises it."""
     paths = sorted(folder.glob("*.png"))
@@ -217,6 +256,9 @@ def read_pictures(folder: Path) -> dict[str, bytes]:
 
 
 def check_picture(name: str, content: bytes) -> None:
-    """`ArtifactError` for a name that may lead elsewhere or break the card, and for what is no PNG."""
-    if not PICTURE_NAME.fullmatch(name) or not content.startswith(_PNG):
-        raise ArtifactError(f"picture {name!r} of {len(content)} bytes, expected a PNG file, its name of letters, digits, - and _; remove or rename it")
+    """`ArtifactError` for a name that may lead elsewhere or break the card, and for what is no PNG or too large."""
+    if not PICTURE_NAME.fullmatch(name) or not content.startswith(_PNG) or len(content) > LARGEST_PICTURE:
+        raise ArtifactError(
+            f"picture {name!r} of {len(content)} bytes, expected a PNG file of at most {LARGEST_PICTURE}, its name of letters, digits, - and _; "
+            "remove or rename it"
+        )

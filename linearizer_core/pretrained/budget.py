@@ -13,13 +13,13 @@ from linearizer_core.errors import ArtifactError
 
 SPARE_ELEMENTS = 2**24
 ELEMENTS_PER_STORED = 16
-SPARE_OPERATIONS = 50_000
-OPERATIONS_PER_TENSOR = 10
+SPARE_OPERATIONS = 10_000
+OPERATIONS_PER_TENSOR = 50
 
 
 @final
-class BuildBudget(TorchDispatchMode):
-    """Within it, torch may make ``2**24`` elements, and 16 for each element that is stored, in ``50 000`` operations, and 10 for each tensor that is stored.
+class BuildBudget(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Within it, torch may make ``2**24`` elements, and 16 for each element that is stored, in 10 000 operations, and 50 for each tensor that is stored.
 
     A model is stored whole, so it takes about as many elements to build as its file has; what a configuration asks for beyond that is not in the file.
     Each operation runs on the device ``meta`` first, which has shapes and no memory, so that too large a tensor is refused before it is allocated.
@@ -40,7 +40,7 @@ class BuildBudget(TorchDispatchMode):
     """
 
     def __init__(self, elements: int, tensors: int) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.stored = elements
         self.limit = self.elements = SPARE_ELEMENTS + ELEMENTS_PER_STORED * elements
         self.operations = SPARE_OPERATIONS + OPERATIONS_PER_TENSOR * tensors

@@ -27,7 +27,6 @@ from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import Diagonal, Mask, save_operator
 from linearizer_core.pretrained import Pretrained, artifact_folder, load, weights
 from linearizer_core.pretrained.artifact import ArtifactConfig
-from linearizer_core.pretrained.card import render_card
 from linearizer_core.specs import PretrainedSpec
 from linearizer_core.task import BuildContext, Task
 from linearizer_flow.task import FlowTask
@@ -92,6 +91,7 @@ def test_the_same_bits_come_back(tmp_path: Path) -> None:
     assert torch.equal(restored.operator.mask, original.operator.mask)  # type: ignore[union-attr]
     assert restored.metrics == {"psnr": 31.5, "nested": {"a": [1, 2]}, "floor": "inf"}
     assert restored.config.model_copy(update={"plugins": (), "sha256": {}}) == original.config
+    assert restored.notes == {}
     assert not restored.model.training
     for options in ({}, {"label": 2}, {"steps": 5}, {"steps": 5, "solver": "rk4", "temperature": 0.5}):
         assert torch.equal(restored.sample(3, seed=4, **options), original.sample(3, seed=4, **options))
@@ -387,7 +387,10 @@ def set_in(*path: str, to: object) -> Callable[[dict[str, Any]], object]:
         (set_in("data", "colour", to="red"), r"data.colour: Extra inputs"),
         (set_in("seed", to="many"), r"seed: .*valid integer"),
         (set_in("seed", to=10**100), r"cannot be read as JSON \(a whole number of 101 digits, expected 64 bits\)"),
-        (set_in("data", "classes", to=10**13), r"cannot be built: it takes more than \d+ numbers to build, but its file holds \d+; one of the two was replaced; restore"),
+        (
+            set_in("data", "classes", to=10**13),
+            r"cannot be built: it takes more than \d+ numbers to build, but its file holds \d+; one of the two was replaced; restore",
+        ),
         (set_in("data", "shape", to=[1, -4, 4]), r"data.shape.1: .*greater than 0"),
         (set_in("data", "shape", to=[]), r"data.shape: .*at least 1 item"),
         (set_in("model", to=3), r"model: "),
@@ -533,7 +536,9 @@ def test_a_file_whose_digest_was_taken_out_is_refused(folder: Path, name: str) -
 
 def test_an_operator_of_another_model_is_refused(folder: Path) -> None:
     save_operator(folder / "operator.safetensors", Diagonal(torch.ones(5)))
-    with pytest.raises(ArtifactError, match=r"operator.safetensors is Diagonal\(5 x 5, float32\), the model needs \(16, 16\) in torch.float32; it belongs to another model"):
+    with pytest.raises(
+        ArtifactError, match=r"operator.safetensors is Diagonal\(5 x 5, float32\), the model needs \(16, 16\) in torch.float32; it belongs to another model"
+    ):
         Pretrained.from_pretrained(folder)
 
 
@@ -556,36 +561,6 @@ def test_options_of_sampling_are_checked(folder: Path) -> None:
     for options, message in (({"colour": 3}, "colour = 3: unknown key"), ({"steps": 0}, "steps = 0"), ({"label": 3}, "knows the labels 0 to 2")):
         with pytest.raises(ConfigError, match=message):
             restored.sample(1, **options)
-
-
-# --- the card -------------------------------------------------------------------------------------
-
-
-def test_the_card_quotes_what_was_measured_and_nothing_else() -> None:
-    config = ArtifactConfig(model=CONFIG, data=INFO, seed=7)
-    card = render_card(config, {"psnr_db": 31.23456, "features": "a|b", "nested": {"hidden": 1}})
-    assert "| `psnr_db` | 31.23 |" in card
-    assert "| `features` | a\\|b |" in card
-    assert "hidden" not in card
-    assert "Nothing was measured" in render_card(config, {})
-    assert "| seed | 7 |" in card
-    assert "| code | not recorded |" in card
-
-
-def test_the_front_matter_survives_any_name_of_data() -> None:
-    config = ArtifactConfig(model=CONFIG, data=INFO.model_copy(update={"name": 'a: "b"\n- c'}))
-    front = render_card(config, {}).split("---\n")[1]
-    (line,) = [line for line in front.splitlines() if line.startswith("  - ") and "a:" in line]
-    assert json.loads(line.removeprefix("  - ")) == 'a: "b"\n- c'
-
-
-def test_the_code_of_the_card_runs(folder: Path) -> None:
-    card = (folder / "README.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", card, re.DOTALL)
-    names: dict[str, Any] = {}
-    exec(code.replace("PATH", str(folder)), names)
-    assert names["images"].shape == (16, 1, 4, 4)
-    assert names["f"].operator.shape == (16, 16)
 
 
 # --- weights in float16 ------------------------------------------------------------------------------
