@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from functools import cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -19,11 +20,16 @@ _BACKTICKS = re.compile(r"`+")
 
 def render(template: str, **values: Any) -> str:
     """The template of this name with ``values``; a value that is missing is an error. All functions of this module are filters."""
-    environment = Environment(
+    return _environment().get_template(template).render(**values)
+
+
+@cache
+def _environment() -> Environment:
+    made = Environment(
         loader=PackageLoader("linearizer_core"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
-    environment.filters |= {"code": code, "escape": escape, "fence": fence, "figure": figure, "scalar": scalar, "sentence": sentence}
-    return environment.get_template(template).render(**values)
+    made.filters |= {"code": code, "escape": escape, "fence": fence, "figure": figure, "scalar": scalar, "sentence": sentence}
+    return made
 
 
 def escape(text: str) -> str:

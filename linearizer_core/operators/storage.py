@@ -13,6 +13,7 @@ from linearizer_core.operators.kinds import kind_named
 from linearizer_core.tensor_files import read_tensors
 
 FORMAT = "1"
+_LONGEST_REASON = 500
 
 
 def save_operator(path: str | os.PathLike[str], operator: LinearOperator) -> None:
@@ -52,5 +53,5 @@ def load_operator(path: str | os.PathLike[str]) -> LinearOperator:
         )
     try:
         return kind_named(metadata["kind"]).from_tensors(tensors)
-    except (ValueError, RuntimeError) as error:
-        raise ArtifactError(f"operator file {os.fspath(path)}: {error}; the file was edited, write it again") from error
+    except (ArtifactError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"operator file {os.fspath(path)}: {str(error)[:_LONGEST_REASON]}; the file was edited, write it again") from error

@@ -16,7 +16,7 @@ from linearizer_core.pretrained.artifact import ArtifactConfig, Hardware, Traini
 INFO = DataInfo(name="squares", shape=(1, 2, 2), classes=3)
 MODEL = ModelConfig(
     task=Component(name="flow", recipe="published"),
-    backbone=Component(name="coupling", levels=[], dense={"couplings": 1, "width": 2}),
+    backbone=Component(name="coupling", levels=[], dense={"couplings": 1, "width": 2, "depth": 0}, norm="none", final_mixing=False),
     core=Component(name="shared_subspace", rank=1, width=2, frequencies=1),
 )
 RECORD = TrainingRecord(
