@@ -18,15 +18,13 @@ from linearizer_core.config_file import toml_text
 from linearizer_core.markdown import render
 from linearizer_core.pretrained.artifact import ArtifactConfig
 from linearizer_core.pretrained.examples import EXAMPLES
+from linearizer_core.pretrained.hub.address import ANY_ADDRESS, HUB_PREFIX
 from linearizer_core.specs import ComponentSpec
 from linearizer_core.task import TaskCard
 
 _LAST = (EXAMPLES, "singular_values.png")
 _CAPTIONS = {EXAMPLES: "test examples", "singular_values.png": "singular values of the one operator B"}
 _COLLAPSE_ERRORS = ("error_vs_loop_float64", "error_vs_loop_float32")
-LOCAL_PREFIX, HUB_PREFIX = "local-dir:", "hf-hub:"
-ANY_ADDRESS = f"{LOCAL_PREFIX}PATH"
-"""How a card says where its model lies as long as nobody knows."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +60,7 @@ def render_card(facts: CardFacts) -> str:
     scalars = {name: value for name, value in facts.metrics.items() if isinstance(value, str | int | float)}
     exact = _chosen(scalars, task.exactness)
     measured = _chosen(scalars, task.measured or [name for name in scalars if name not in exact])
-    known = None if facts.address.startswith(LOCAL_PREFIX) else facts.address.removeprefix(HUB_PREFIX).partition("@")[0].rpartition("/")[2]
+    known = None if facts.address == ANY_ADDRESS else facts.address.removeprefix(HUB_PREFIX).partition("@")[0].rpartition("/")[2]
     return render(
         "card.md.j2",
         title=known or f"{config.model.task.name} on {config.data.name}",

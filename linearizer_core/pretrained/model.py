@@ -42,10 +42,10 @@ from linearizer_core.pretrained.artifact import (
     read_report,
 )
 from linearizer_core.pretrained.budget import BuildBudget
-from linearizer_core.pretrained.card import ANY_ADDRESS, CardFacts, render_card
+from linearizer_core.pretrained.card import CardFacts, render_card
 from linearizer_core.pretrained.examples import EXAMPLES, cut_examples
 from linearizer_core.pretrained.hub import HubAddress, fetch, push
-from linearizer_core.pretrained.hub.address import HUB_PREFIX
+from linearizer_core.pretrained.hub.address import ANY_ADDRESS, HUB_PREFIX
 from linearizer_core.pretrained.staging import replacing
 from linearizer_core.pretrained.weights import load_weights, round_weights, save_weights
 from linearizer_core.task import Task

@@ -137,7 +137,7 @@ def test_a_flow_is_collapsed_anew_and_saved_with_its_report(tmp_path: Path) -> N
     assert torch.equal(restored.sample(3), other.sample(3))
     card = (folder / "README.md").read_text()
     assert "The 7 steps of the solver `rk4` are one operator B. The flow ends at t = 0.875: B is invertible" in card
-    assert "![singular values](singular_values.png)" in card
+    assert "](singular_values.png)" in card
     assert "| `c` | 0.125 |" in card
     assert "| `steps` | 7 |" in card
     assert "singular_values`" not in card
