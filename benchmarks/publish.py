@@ -4,8 +4,9 @@
 
 Copies the results in ``RUNS/bench`` (from ``make bench``) to ``benchmarks/results``, which is what `benchmarks.compare` compares with; results of a
 ``--quick`` run are left alone. Reads the tables there, ``RUNS/quickstart`` (from ``make quickstart``), ``RUNS/flow_mnist`` and ``docs/assets/recipes.md``
-(from ``make recipes``), and the results in ``RUNS/invertibility`` and ``RUNS/lattice`` (from ``make numerics``), where they exist. Then rewrites what stands
-between ``<!-- figures: NAME -->`` and ``<!-- end of figures -->``, and copies pictures into ``docs/assets``. Nothing is typed by hand.
+(from ``make recipes``), and the results in ``RUNS/invertibility`` and ``RUNS/lattice`` (from ``make numerics``), where they exist, and the metrics of the
+models in the registry. Then rewrites what stands between ``<!-- figures: NAME -->`` and ``<!-- end of figures -->``, and copies pictures into ``docs/assets``.
+Nothing is typed by hand.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 
 from benchmarks.compare import COMMITTED
 from benchmarks.invertibility_tables import tables
+from benchmarks.registry_table import registry_table
 from benchmarks.tools.results import is_quick, read_targets, target_table
 
 ROOT = Path(__file__).parents[1]
@@ -131,7 +133,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=ROOT / "runs")
     runs = parser.parse_args().runs
     keep(runs / "bench", COMMITTED, ASSETS)
-    found = {**numerics(runs, ASSETS), **kept(COMMITTED)}
+    found = {**numerics(runs, ASSETS), **kept(COMMITTED), "registry": registry_table()}
     if text := promised(COMMITTED):
         found["targets"] = text
     for name, folder, read in (("quickstart", "quickstart", quickstart), ("mnist", "flow_mnist", mnist)):

@@ -2,13 +2,35 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from linearizer_core.hookspecs import hookimpl
 from linearizer_core.specs import PretrainedSpec
+
+_MODELS = Path(__file__).parent / "models"
+_SUMMARIES = {
+    "flow.digits": "one-step digits at 8x8, conditioned on the label: the model of the quickstart",
+    "flow.mnist": "one-step MNIST at 28x28, conditioned on the label",
+    "flow.mnist-unlabelled": "one-step MNIST at 28x28, without labels",
+    "flow.cifar10": "one-step CIFAR-10 at 32x32, conditioned on the class",
+    "flow.emoji64": "one-step colour emoji at 64x64, without labels",
+    "ign.digits": "a projector onto digits at 8x8, idempotent far off the data too",
+    "ign.digits-lattice": "a projector onto digits at 8x8, idempotent bit for bit",
+    "ign.mnist": "a projector onto MNIST at 32x32 that removes noise, blur and inversion, and generates",
+    "style.amber": "four styles of one photo, as matrices that mix, for pictures of any size",
+    "dynamics.pendulum": "a pendulum whose frequency depends on its swing, at any time, forward and backward",
+    "dynamics.slow-manifold": "a system with a discrete spectrum, whose generator is known",
+    "dynamics.fluid-on": "the wake of a cylinder in three modes, on its slow manifold",
+    "dynamics.fluid-off": "the wake of a cylinder in three modes, off its slow manifold",
+    "dynamics.moving-digit": "films of rotating digits at 16x16, each from its first frame",
+}
 
 
 @hookimpl
 def linearizer_pretrained() -> list[PretrainedSpec]:
+    # A package may be cut down to some of the models, as a Space is.
     return [
-        PretrainedSpec("flow.cifar10", location="linearizer_registry:models/flow.cifar10", summary="one-step CIFAR-10 at 32x32, conditioned on the class"),
-        PretrainedSpec("flow.emoji64", location="linearizer_registry:models/flow.emoji64", summary="one-step colour emoji at 64x64, without labels"),
+        PretrainedSpec(name, location=f"linearizer_registry:models/{name}", summary=summary)
+        for name, summary in _SUMMARIES.items()
+        if (_MODELS / name).is_dir()
     ]

@@ -1,0 +1,63 @@
+"""Put a trained run into the registry: measured on this machine, with test examples and pictures, small enough to ship.
+
+    python registry/add_model.py RUN NAME CONFIG [--float16] [data.KEY=VALUE ...]
+
+RUN is the run folder and CONFIG the configuration in configs/ that it was trained with: the card quotes it, with DIR for the folder of the data. With
+``--float16`` weights are rounded before anything is measured. Then register NAME in linearizer_registry/hooks.py.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+
+from linearizer_core.config_file import load_config
+from linearizer_core.errors import ConfigError
+from linearizer_core.factory import create_dataset
+from linearizer_core.figures.images import is_image
+from linearizer_core.pretrained import Pretrained
+from linearizer_core.pretrained.artifact import read_json
+from linearizer_core.pretrained.examples import EXAMPLES, choose_examples, draw_examples
+from linearizer_core.training.finish import measure, training_record
+
+MODELS = Path(__file__).parent / "linearizer_registry" / "linearizer_registry" / "models"
+
+
+def add_model(run: Path, name: str, config: Path, overrides: list[str], *, float16: bool) -> Path:
+    """Measure the model of ``run``, and save it as ``name``.
+
+    Raises:
+        ConfigError: where ``config`` describes another model or other data than the run.
+    """
+    made = load_config(run / "config.toml", overrides)
+    quoted = load_config(config, [override.partition("=")[0] + "=DIR" for override in overrides])
+    if made.model != quoted.model or made.data.name != quoted.data.name:
+        raise ConfigError(f"{run} was not trained with {config}: their models or data differ; give the configuration it was trained with")
+    facts = read_json(run / "run.json")
+    trained = Pretrained.from_pretrained(run / "model")
+    splits = create_dataset(made.data.name, **made.data.options).load()
+    pictures = {EXAMPLES: draw_examples(choose_examples(splits.test, splits.info.classes))} if is_image(splits.info.shape) else {}
+    kept = {picture: trained.pictures[picture] for picture in {"singular_values.png"} & trained.pictures.keys()}
+    record = {"model": quoted.model, "training": training_record(quoted, facts)}
+    recorded = replace(trained, config=trained.config.model_copy(update=record), metrics={}, pictures={**pictures, **kept})
+    with tempfile.TemporaryDirectory() as temporary:
+        measure(recorded.compact() if float16 else recorded, splits, Path(temporary), facts)
+        return Pretrained.from_pretrained(Path(temporary) / "model").save_pretrained(MODELS / name, address=name)
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("name")
+    parser.add_argument("config", type=Path)
+    parser.add_argument("overrides", nargs="*", metavar="data.KEY=VALUE")
+    parser.add_argument("--float16", action="store_true")
+    given = parser.parse_args()
+    print(add_model(given.run, given.name, given.config, given.overrides, float16=given.float16))
+
+
+if __name__ == "__main__":
+    main()
