@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from html import escape
 from typing import Any
 
 import gradio as gr
@@ -19,7 +20,7 @@ from linearizer_demo.uploads import LARGEST_FILE
 _AT_ONCE = 4
 """Requests that are read, computed and drawn at the same time. Computing itself goes one by one."""
 _QUEUE = 96
-_LANE = {"concurrency_limit": _AT_ONCE, "concurrency_id": "engine"}
+_LANE: dict[str, Any] = {"concurrency_limit": _AT_ONCE, "concurrency_id": "engine"}
 _HEAD = '<meta name="description" content="Networks that are exactly linear in a space of their own: try them."><meta name="color-scheme" content="light dark">'
 _HEADER = (
     '<header class="lz-header"><h1>Linearizer</h1><p>Networks that are exactly linear in a space of their own: many steps become one, a projection is a '
@@ -29,13 +30,14 @@ _HEADER = (
 
 def build(engine: DemoEngine) -> gr.Blocks:
     """The page and the endpoints of an engine, ready to `launch`."""
-    with gr.Blocks(title="Linearizer", analytics_enabled=False, delete_cache=(60, 600)) as page:
+    page = gr.Blocks(title="Linearizer", analytics_enabled=False, delete_cache=(60, 600))
+    with page:
         gr.HTML(_HEADER, apply_default_css=False)
         with gr.Tabs(elem_classes="lz-tabs"):
             runs = [_tab(engine, name) for name in engine.tabs]
         page.load(**runs[0])
         for name in engine.tabs:
-            add_endpoint(engine, name, _LANE)
+            add_endpoint(page, engine, name, _LANE)
     page.queue(max_size=_QUEUE, default_concurrency_limit=_AT_ONCE, api_open=False)
     return page
 
@@ -78,19 +80,20 @@ def launch(page: gr.Blocks, *, host: str | None, port: int | None, share: bool, 
 def _tab(engine: DemoEngine, name: str) -> dict[str, Any]:
     """Draw one tab, and return what computes its result."""
     tab, models = engine.tabs[name], engine.serving(name)
-    with gr.Tab(tab.title, id=name, elem_id=f"tab-{name}") as opened, gr.Row(elem_classes="lz-work"):
-        with gr.Column(scale=4, min_width=300, elem_classes="lz-controls"):
-            gr.HTML(f'<h2 class="lz-title">{tab.title}</h2>', apply_default_css=False)
-            gr.Markdown(tab.explanation, elem_classes="lz-explanation")
-            model = gr.Dropdown(list(models), value=models[0], label="Model", allow_custom_value=True, info="From the list, or the name of one on the Hub: org/name")
-            controls = engine.controls(name, models[0])
-            parts = [part_of(control) for control in controls]
-            go = gr.Button("Run", variant="primary", elem_classes="lz-go")
-        with gr.Column(scale=7, min_width=320, elem_classes="lz-shown"):
-            panel = gr.HTML(waiting(), js_on_load=web("panel.js"), apply_default_css=False, elem_classes="lz-panel", min_height=240)
+    with gr.Tab(tab.title, id=name, elem_id=f"tab-{name}") as opened:
+        gr.HTML(f'<h2 class="lz-title">{escape(tab.title)}</h2>', apply_default_css=False, elem_classes="lz-heading")
+        gr.Markdown(tab.explanation, elem_classes="lz-explanation")
+        with gr.Row(elem_classes="lz-work"):
+            with gr.Column(scale=4, min_width=300, elem_classes="lz-controls"):
+                hint = "From the list, or the name of one on the Hub: org/name" if engine.shelf.hub else None
+                model = gr.Dropdown(list(models), value=models[0], label="Model", info=hint, allow_custom_value=engine.shelf.hub)
+                parts = [part_of(control) for control in engine.controls(name, models[0])]
+                go = gr.Button("Run", variant="primary", elem_classes="lz-go")
+            with gr.Column(scale=7, min_width=320, elem_classes="lz-shown"):
+                panel = gr.HTML(waiting(), js_on_load=web("panel.js"), apply_default_css=False, elem_classes="lz-panel", min_height=240)
     components = [component for part in parts for component in part.components]
-    quiet = {**_LANE, "api_visibility": "private", "show_progress": "minimal", "show_progress_on": panel, "preprocess": False}
-    run = {"fn": partial(_run, engine, name, parts), "inputs": [model, *components], "outputs": [panel], **quiet}
+    quiet: dict[str, Any] = {**_LANE, "api_visibility": "private", "show_progress": "minimal", "show_progress_on": panel, "preprocess": False}
+    run: dict[str, Any] = {"fn": partial(_run, engine, name, parts), "inputs": [model, *components], "outputs": [panel], **quiet}
     for trigger in [go.click, opened.select, *(trigger for part in parts for trigger in part.triggers)]:
         trigger(**run, trigger_mode="always_last")
     model.input(partial(_choose, engine, name, parts), [model], [*components, panel], **quiet, trigger_mode="always_last")

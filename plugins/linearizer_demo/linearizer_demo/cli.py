@@ -16,7 +16,10 @@ app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 def demo(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[MODEL]...", help="Names from `linearizer list pretrained`, run folders, local-dir:PATH, hf-hub:ORG/NAME; all that are installed when none."),
+        typer.Argument(
+            metavar="[MODEL]...",
+            help="Names from `linearizer list pretrained`, run folders, local-dir:PATH, hf-hub:ORG/NAME; all that are installed when none.",
+        ),
     ] = None,
     *,
     host: Annotated[str | None, typer.Option(help="Address to listen at: GRADIO_SERVER_NAME, else 127.0.0.1; 0.0.0.0 for everybody in the network.")] = None,

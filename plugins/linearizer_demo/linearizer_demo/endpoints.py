@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
-from html import escape
+from collections.abc import Callable, Mapping, Sequence
+from types import GenericAlias
 from typing import Any
 
 import gradio as gr
 from gradio.data_classes import FileData
+from gradio.events import api
 from gradio.processing_utils import save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
 from linearizer_core.demo import Choice, Control, Output, Picture, Seed, Sketch, Slider, Toggle, Weights
-from linearizer_core.errors import ConfigError, LinearizerError
+from linearizer_core.errors import LinearizerError
 from linearizer_demo.engine import DemoEngine
 from linearizer_demo.images import film, sheet
 from linearizer_demo.panel import seconds_fact
-from linearizer_demo.parts import read_picture_of, read_sketch_of
+from linearizer_demo.parts import own_files_only, read_picture_of, read_sketch_of
 
 _TYPES: dict[type[Control], Any] = {
     Seed: int | None,
@@ -29,23 +30,23 @@ _TYPES: dict[type[Control], Any] = {
 }
 
 
-def add_endpoint(engine: DemoEngine, name: str, lane: Mapping[str, Any]) -> None:
-    """Offer the tab ``name`` as the endpoint of that name, within a `gradio.Blocks`.
+def add_endpoint(page: gr.Blocks, engine: DemoEngine, name: str, lane: Mapping[str, Any]) -> None:
+    """Offer the tab ``name`` as the endpoint of that name, within ``page``.
 
     Arguments:
         lane: the limits of concurrency, as `gradio.api` takes them.
     """
     first = engine.serving(name)[0]
     controls, outputs = engine.controls(name, first), engine.tabs[name].outputs()
-    endpoint = gr.api(_function(engine, name, first, controls), api_name=name, api_description=_description(engine, name, controls), **lane)
-    for component in gr.context.Context.root_block.fns[endpoint.dep_index if hasattr(endpoint, "dep_index") else len(gr.context.Context.root_block.fns) - 1].inputs:
-        component.async_move_resource_to_block_cache = _own_files_only(component.async_move_resource_to_block_cache)
-    del outputs
+    endpoint = api(_function(engine, name, first, controls, outputs), api_name=name, api_description=_description(engine, name, controls), **lane)
+    made: Any = page.fns[endpoint["id"]]
+    for component in made.inputs:
+        own_files_only(component)
+    for component, label in zip(made.outputs, [*(output.label for output in outputs), "Numbers", "Sentence"], strict=True):
+        component.label = label
 
 
-def _function(engine: DemoEngine, name: str, first: str, controls: Any) -> Callable[..., Any]:
-    outputs = engine.tabs[name].outputs()
-
+def _function(engine: DemoEngine, name: str, first: str, controls: Sequence[Control], outputs: Sequence[Output]) -> Callable[..., Any]:
     def call(model: str, *given: Any) -> tuple[Any, ...]:
         try:
             chosen = {control.name: control for control in engine.controls(name, model)}
@@ -53,14 +54,15 @@ def _function(engine: DemoEngine, name: str, first: str, controls: Any) -> Calla
             result = engine.run(name, model, values)
             made = [_file(output, result.shown.outputs[output.name]) for output in outputs]
         except LinearizerError as error:
-            raise gr.Error(escape(str(error), quote=False), print_exception=False) from error
+            raise gr.Error(str(error), print_exception=False) from error
         facts = {fact.label: fact.value for fact in [*result.shown.facts, seconds_fact(result)]}
         return (*made, facts, result.shown.sentence)
 
     kinds = {"model": str} | {control.name: _kind(control) for control in controls}
-    returned = tuple[(*(FileData for _ in outputs), dict[str, str], str)]  # type: ignore[misc]
+    returned = GenericAlias(tuple, (*(FileData for _ in outputs), dict[str, str], str))
     parameters = [
-        inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=first if key == "model" else None, annotation=kind) for key, kind in kinds.items()
+        inspect.Parameter(key, inspect.Parameter.POSITIONAL_OR_KEYWORD, default=first if key == "model" else None, annotation=kind)
+        for key, kind in kinds.items()
     ]
     call.__name__ = name
     call.__annotations__ = {**kinds, "return": returned}
@@ -91,19 +93,8 @@ def _file(output: Output, content: Any) -> dict[str, Any]:
     return FileData(path=str(path), orig_name=f"{output.name}.{ending}").model_dump()
 
 
-def _description(engine: DemoEngine, name: str, controls: Any) -> str:
+def _description(engine: DemoEngine, name: str, controls: Sequence[Control]) -> str:
     tab = engine.tabs[name]
     arguments = "; ".join(f"{control.name}: {control.label}{f' ({control.info})' if control.info else ''}" for control in controls)
     returned = "; ".join(f"{output.label}{f' ({output.description})' if output.description else ''}" for output in tab.outputs())
     return f"{tab.explanation} Arguments: model: one of {', '.join(engine.serving(name))}; {arguments}. Returns: {returned}; numbers; a sentence."
-
-
-def _own_files_only(move: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """Uploads only: the server fetches nothing from an address that a visitor names."""
-
-    async def checked(path: Any) -> Any:
-        if "://" in str(path):
-            raise ConfigError(f"{path} is an address; fetch the picture first, and upload it")
-        return await move(path)
-
-    return checked

@@ -57,7 +57,7 @@ class DemoEngine:
             raise ConfigError("there is no model to show; name one, such as a run folder, or install a package that ships some")
         self.shelf = Shelf({name: uri_of(name) for name in names}, capacity=capacity, hub=hub, load=load)
         found = plugin_tabs() if tabs is None else tabs
-        self._serving: dict[str, tuple[str, ...]] = {name: () for name in found}
+        self._serving: dict[str, tuple[str, ...]] = dict.fromkeys(found, ())
         self._lane = ThreadPoolExecutor(1, thread_name_prefix="linearizer-demo")
         for model in names:
             pretrained = self.shelf.get(model)

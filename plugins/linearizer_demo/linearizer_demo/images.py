@@ -48,7 +48,9 @@ def film(frames: Tensor) -> bytes:
     pictures = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in eight_bits(enlarged(_checked(frames)).expand(-1, 3, -1, -1))]
     file = io.BytesIO()
     pauses = [_PAUSE] * (len(pictures) - 1) + [_LAST_PAUSE]
-    pictures[0].save(file, format="webp", save_all=True, append_images=pictures[1:], duration=pauses, loop=0, lossless=max(frames.shape[-2:]) <= _CRISP, method=2)
+    pictures[0].save(
+        file, format="webp", save_all=True, append_images=pictures[1:], duration=pauses, loop=0, lossless=max(frames.shape[-2:]) <= _CRISP, method=2
+    )
     return file.getvalue()
 
 

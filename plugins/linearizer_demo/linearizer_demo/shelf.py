@@ -32,7 +32,7 @@ class Shelf:
             raise ConfigError(f"capacity = {capacity}: expected at least 1 model in memory")
         self.offered = dict(offered)
         self._capacity = capacity
-        self._hub = hub
+        self.hub = hub
         self._load = load
         self._kept: OrderedDict[str, Pretrained] = OrderedDict()
         self._guard = threading.Lock()
@@ -50,9 +50,9 @@ class Shelf:
         if name in self.offered:
             return self.offered[name]
         match = _HUB_ID.fullmatch(name) if isinstance(name, str) else None
-        if match and ".." not in name and self._hub:
+        if match and ".." not in name and self.hub:
             return HUB_PREFIX + match[1]
-        other = ", or the name of a model on the Hub, such as org/name" if self._hub else ""
+        other = ", or the name of a model on the Hub, such as org/name" if self.hub else ""
         raise ConfigError(f"there is no model {str(name)[:200]!r} here; choose one of {', '.join(self.offered)}{other}")
 
     def get(self, name: str) -> Pretrained:

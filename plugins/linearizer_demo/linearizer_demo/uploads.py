@@ -25,7 +25,7 @@ LONGEST = 8
 """How many times longer than wide a picture may be."""
 WORKING_SIDE = 512
 """Pictures of any size are scaled down so that their shorter side has no more pixels than this."""
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "TIFF")
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _DATA_URL = "data:image/png;base64,"
 _LARGEST_DRAWING = 2**20
 _LARGEST_CANVAS = 2048
