@@ -42,7 +42,7 @@ def add_endpoint(page: gr.Blocks, engine: DemoEngine, name: str, lane: Mapping[s
     made: Any = page.fns[endpoint["id"]]
     for component in made.inputs:
         own_files_only(component)
-    for component, label in zip(made.outputs, [*(output.label for output in outputs), "Numbers", "Sentence"], strict=True):
+    for component, label in zip(made.outputs, [*(output.name for output in outputs), "numbers", "sentence"], strict=True):
         component.label = label
 
 

@@ -107,11 +107,13 @@ def _read_canvas(given: Any) -> Tensor:
         raise ConfigError("this is no drawing that we can read; clear the pad and draw again")
     try:
         with Image.open(io.BytesIO(base64.b64decode(given.removeprefix(_DATA_URL), validate=True)), formats=["PNG"]) as opened:
-            if max(opened.size) > _LARGEST_CANVAS:
-                raise ConfigError(f"this drawing has {opened.width} x {opened.height} pixels, expected at most {_LARGEST_CANVAS} on a side")
-            return torch.from_numpy(np.array(opened.convert("L"))).float() / 255
+            size = opened.size
+            canvas = np.array(opened.convert("L")) if max(size) <= _LARGEST_CANVAS else None
     except (OSError, ValueError, SyntaxError, binascii.Error, Image.DecompressionBombError) as error:
         raise ConfigError("this is no drawing that we can read; clear the pad and draw again") from error
+    if canvas is None:
+        raise ConfigError(f"this drawing has {size[0]} x {size[1]} pixels, expected at most {_LARGEST_CANVAS} on a side; make it smaller")
+    return torch.from_numpy(canvas).float() / 255
 
 
 def _centred(canvas: Tensor, shape: tuple[int, int, int]) -> Tensor | None:

@@ -12,6 +12,7 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
+from linearizer_core import plugins
 from linearizer_demo.engine import CALM, DemoEngine
 
 from .conftest import Served
@@ -30,19 +31,19 @@ def ask(client: Client, **values: Any) -> Any:
 
 def test_only_the_tabs_are_public(client: Client) -> None:
     api: Any = client.view_api(return_format="dict", print_info=False)
-    assert list(api["named_endpoints"]) == ["/everything"]
+    assert set(api["named_endpoints"]) == {"/everything"} | {f"/{name}" for name in plugins.specs("tab")}
     assert not api["unnamed_endpoints"]
     endpoint = api["named_endpoints"]["/everything"]
     names = [parameter["parameter_name"] for parameter in endpoint["parameters"]]
     assert names == ["model", "count", "strength", "seed", "mood", "upside_down", "parts", "picture", "drawing"]
     assert all(parameter["parameter_has_default"] for parameter in endpoint["parameters"])
-    assert [each["label"] for each in endpoint["returns"]] == ["Samples", "Given", "Change", "Plot", "Numbers", "Sentence"]
+    assert [each["label"] for each in endpoint["returns"]] == ["samples", "given", "change", "curve", "numbers", "sentence"]
     assert "Set *anything*" in endpoint["description"]
 
 
 def test_a_result(client: Client) -> None:
-    samples, given, change, plot, numbers, sentence = ask(client)
-    assert [Path(each).name for each in (samples, given, change, plot)] == ["samples.png", "given.png", "change.webp", "plot.png"]
+    samples, given, change, curve, numbers, sentence = ask(client)
+    assert [Path(each).name for each in (samples, given, change, curve)] == ["samples.png", "given.png", "change.webp", "curve.png"]
     assert Image.open(samples).height == 128
     assert Image.open(change).n_frames == 5  # type: ignore[attr-defined]
     assert set(numbers) == {"Sum", "Weights", "Time in all"}

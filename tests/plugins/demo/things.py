@@ -41,7 +41,7 @@ class Everything(Tab):
             Output("samples", "Samples", description="Samples in a row."),
             Output("given", "Given"),
             Output("change", "Change", kind="film"),
-            Output("plot", "Plot", kind="figure"),
+            Output("curve", "Curve", kind="figure"),
         ]
 
     def show(self, pretrained: Pretrained, **values: Any) -> Shown:
@@ -56,7 +56,7 @@ class Everything(Tab):
         from linearizer_demo.images import png
 
         facts = [Fact("Sum", f"{float(samples.sum()):.4f}"), Fact("Weights", " ".join(f"{name} {weight:g}" for name, weight in values["parts"].items()))]
-        outputs = {"samples": shown, "given": torch.stack(given), "change": film, "plot": png(samples[0])}
+        outputs = {"samples": shown, "given": torch.stack(given), "change": film, "curve": png(samples[0])}
         return Shown(outputs, facts, f"Mood `{values['mood']}`, <i>as it is</i>.")
 
 
