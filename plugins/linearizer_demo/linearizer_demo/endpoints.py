@@ -16,7 +16,7 @@ from gradio.utils import get_upload_folder
 from linearizer_core.demo import Choice, Control, Output, Picture, Seed, Sketch, Slider, Toggle, Weights
 from linearizer_core.errors import LinearizerError
 from linearizer_demo.engine import DemoEngine
-from linearizer_demo.images import film, sheet
+from linearizer_demo.images import enlarged, film, sheet
 from linearizer_demo.panel import seconds_fact
 from linearizer_demo.parts import own_files_only, read_picture_of, read_sketch_of
 
@@ -86,7 +86,7 @@ def _file(output: Output, content: Any) -> dict[str, Any]:
     if isinstance(content, bytes):
         data, ending = content, "png"
     elif output.kind == "film":
-        data, ending = film(content), "webp"
+        data, ending = film(enlarged(content)), "webp"
     else:
         data, ending = sheet(content), "png"
     path = save_bytes_to_cache(data, f"{output.name}.{ending}", get_upload_folder())

@@ -42,10 +42,10 @@ def sheet(images: Tensor) -> bytes:
 
 
 def film(frames: Tensor) -> bytes:
-    """Frames ``(T, C, H, W)`` in [0, 1] as an endless animated WebP file, small ones enlarged."""
+    """Frames ``(T, C, H, W)`` in [0, 1] as an endless animated WebP file."""
     from PIL import Image
 
-    pictures = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in eight_bits(enlarged(_checked(frames)).expand(-1, 3, -1, -1))]
+    pictures = [Image.fromarray(frame.permute(1, 2, 0).numpy()) for frame in eight_bits(_checked(frames).expand(-1, 3, -1, -1))]
     file = io.BytesIO()
     pauses = [_PAUSE] * (len(pictures) - 1) + [_LAST_PAUSE]
     pictures[0].save(
