@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 from linearizer_core import plugins
 from linearizer_core.demo import Control, Shown, Tab
@@ -17,6 +17,7 @@ from linearizer_core.pretrained import Pretrained, load, uri_of
 from linearizer_demo.shelf import Shelf
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 CALM = "this did not work, and the fault is ours, not yours; try other values, or another model"
 
 
@@ -79,7 +80,7 @@ class DemoEngine:
         Raises:
             LinearizerError: for a model that cannot be had, or lacks what the tab needs.
         """
-        return self._compute(lambda pretrained: self.tabs[tab].controls(pretrained), tab, model)  # type: ignore[no-any-return]
+        return self._compute(lambda tab, pretrained: tab.controls(pretrained), tab, model)
 
     def run(self, tab: str, model: str, values: Mapping[str, Any]) -> Result:
         """What a tab shows for ``values``; the controls that are left out keep the value they begin with.
@@ -88,29 +89,33 @@ class DemoEngine:
             ConfigError: for a value that a control does not accept, or a name that is none of theirs.
             LinearizerError: for whatever else a visitor can mend; for anything unexpected, with a message that tells nothing of it. That goes to the log.
         """
-        return self._compute(lambda pretrained: self._show(self.tabs[tab], pretrained, values), tab, model)  # type: ignore[no-any-return]
+        return self._compute(lambda tab, pretrained: _show(tab, pretrained, values), tab, model)
 
-    def _show(self, tab: Tab, pretrained: Pretrained, values: Mapping[str, Any]) -> Result:
-        started = time.perf_counter()
-        controls = {control.name: control for control in tab.controls(pretrained)}
-        if unknown := sorted(values.keys() - controls.keys()):
-            raise ConfigError(f"{', '.join(unknown)}: no such control; there are {', '.join(controls)}")
-        shown = tab.show(pretrained, **{name: control.accept(values.get(name)) for name, control in controls.items()})
-        return Result(shown, time.perf_counter() - started)
-
-    def _compute(self, work: Any, tab: str, model: str) -> Any:
+    def _compute(self, work: Callable[[Tab, Pretrained], T], tab: str, model: str) -> T:
         if tab not in self.tabs:
             raise ConfigError(f"there is no tab {tab!r}; choose one of {', '.join(self.tabs)}")
         try:
             pretrained = self.shelf.get(model)
-            if lack := self.tabs[tab].lacks(pretrained):
-                raise ConfigError(f"{model} cannot be used here: it would need {lack}; choose one of {', '.join(self.serving(tab))}")
-            return self._lane.submit(work, pretrained).result()
+            return self._lane.submit(self._computed, work, tab, model, pretrained).result()
         except LinearizerError:
             raise
         except Exception as error:
             _log.exception("tab %s with model %s failed", tab, model)
             raise LinearizerError(CALM) from error
+
+    def _computed(self, work: Callable[[Tab, Pretrained], T], tab: str, model: str, pretrained: Pretrained) -> T:
+        if model not in self.serving(tab) and (lack := self.tabs[tab].lacks(pretrained)):
+            raise ConfigError(f"{model} cannot be used here: it would need {lack}; choose one of {', '.join(self.serving(tab))}")
+        return work(self.tabs[tab], pretrained)
+
+
+def _show(tab: Tab, pretrained: Pretrained, values: Mapping[str, Any]) -> Result:
+    started = time.perf_counter()
+    controls = {control.name: control for control in tab.controls(pretrained)}
+    if unknown := sorted(values.keys() - controls.keys()):
+        raise ConfigError(f"{', '.join(unknown)}: no such control; there are {', '.join(controls)}")
+    shown = tab.show(pretrained, **{name: control.accept(values.get(name)) for name, control in controls.items()})
+    return Result(shown, time.perf_counter() - started)
 
 
 def plugin_tabs() -> dict[str, Tab]:
