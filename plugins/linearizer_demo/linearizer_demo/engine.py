@@ -44,7 +44,7 @@ class DemoEngine:
 
     Raises:
         ConfigError: where no tab can use any of the models.
-        LinearizerError: where one of ``models`` cannot be loaded.
+        LinearizerError: where one of ``models`` cannot be loaded. Of the registry, it is left out with a warning.
 
     Example:
         >>> engine = DemoEngine(["flow.emoji64"])  # doctest: +SKIP
@@ -61,7 +61,14 @@ class DemoEngine:
         self._serving: dict[str, tuple[str, ...]] = dict.fromkeys(found, ())
         self._lane = ThreadPoolExecutor(1, thread_name_prefix="linearizer-demo")
         for model in names:
-            pretrained = self.shelf.get(model)
+            try:
+                pretrained = self.shelf.get(model)
+            except LinearizerError as error:
+                if models:
+                    raise
+                warnings.warn(f"the model {model!r} is left out: {error}", stacklevel=2)
+                del self.shelf.offered[model]
+                continue
             for name, tab in found.items():
                 if not tab.lacks(pretrained):
                     self._serving[name] += (model,)

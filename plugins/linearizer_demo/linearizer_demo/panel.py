@@ -69,7 +69,8 @@ def _figure(output: Output, content: Tensor | bytes) -> str:
     tiles = "".join(f'<img src="{data_url(png(image))}" alt="">' for image in content)
     style = f"--columns:{columns};--narrow:{narrow};--tile:{width}px"
     look = "lz-tiles lz-crisp" if crisp(content) else "lz-tiles"
-    return f'<figure class="lz-wide-{int(count > 4)}">{caption}<div class="{look}" role="img" aria-label="{alt}" style="{style}">{tiles}</div></figure>'
+    size = "lz-single" if count == 1 else f"lz-wide-{int(count > 4)}"
+    return f'<figure class="{size}">{caption}<div class="{look}" role="img" aria-label="{alt}" style="{style}">{tiles}</div></figure>'
 
 
 def _film(frames: Tensor, alt: str) -> str:

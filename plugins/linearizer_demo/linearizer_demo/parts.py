@@ -22,7 +22,8 @@ from linearizer_demo.panel import data_url
 from linearizer_demo.uploads import LARGEST_FILE, read_drawing, read_upload
 
 _THUMB = 64
-_FEW = 6
+_FEW, _SHORT = 6, 64
+"""Options that stand side by side: how many at most, and with how many letters in all."""
 C = TypeVar("C", bound=Control)
 
 
@@ -95,7 +96,7 @@ class ChoicePart(Part[Choice]):
     """A few words side by side; many in a list."""
 
     def __init__(self, control: Choice) -> None:
-        kind = gr.Radio if len(control.options) <= _FEW else gr.Dropdown
+        kind = gr.Radio if len(control.options) <= _FEW and len("".join(control.options)) <= _SHORT else gr.Dropdown
         self.components = [kind(**_choice(control))]
 
     def updates(self, control: Choice) -> list[Any]:

@@ -48,6 +48,12 @@ def test_a_model_named_at_the_start_must_load() -> None:
         DemoEngine(["nowhere"], tabs={"everything": Everything()})
 
 
+def test_a_damaged_model_of_the_registry_is_left_out(saved: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module.plugins, "specs", lambda kind: {saved["first"]: None, "broken": None})
+    with pytest.warns(UserWarning, match="the model 'broken' is left out"):
+        assert DemoEngine(tabs={"everything": Everything()}).serving("everything") == (saved["first"],)
+
+
 def test_a_result_is_that_of_its_values(engine: DemoEngine, saved: dict[str, str]) -> None:
     first = saved["first"]
     result = engine.run("everything", first, {"count": 2, "seed": 5, "strength": 2.0})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 from gradio_client import Client
 
@@ -32,6 +34,17 @@ def test_thirty_two_clients(served: Served, engine: DemoEngine, saved: dict[str,
     )
     assert set(answers) == {"right"}
     assert grown < GROWTH
+
+
+@pytest.mark.slow
+def test_a_full_queue_says_so(served: Served) -> None:
+    def call(number: int) -> httpx.Response:
+        return httpx.post(f"{served.address}gradio_api/call/everything", json={"data": [None] * 9}, timeout=60)
+
+    with ThreadPoolExecutor(24) as visitors:
+        answers = list(visitors.map(call, range(300)))
+    assert {answer.status_code for answer in answers} == {200, 503}
+    assert all("Queue is full" in answer.text for answer in answers if answer.status_code == 503)
 
 
 def _load(clients: list[Client], expected: dict[tuple[str, int], str], seconds: float) -> tuple[Counter[str], float]:
