@@ -34,8 +34,8 @@ def build(engine: DemoEngine) -> gr.Blocks:
     with page:
         gr.HTML(_HEADER, apply_default_css=False)
         with gr.Tabs(elem_classes="lz-tabs"):
-            runs = [_tab(engine, name) for name in engine.tabs]
-        page.load(**runs[0])
+            for name in engine.tabs:
+                _tab(engine, name)
         for name in engine.tabs:
             add_endpoint(page, engine, name, _LANE)
     page.queue(max_size=_QUEUE, default_concurrency_limit=_AT_ONCE, api_open=False)
@@ -77,8 +77,7 @@ def launch(page: gr.Blocks, *, host: str | None, port: int | None, share: bool, 
     return shared or local
 
 
-def _tab(engine: DemoEngine, name: str) -> dict[str, Any]:
-    """Draw one tab, and return what computes its result."""
+def _tab(engine: DemoEngine, name: str) -> None:
     tab, models = engine.tabs[name], engine.serving(name)
     with gr.Tab(tab.title, id=name, elem_id=f"tab-{name}") as opened:
         gr.HTML(f'<h2 class="lz-title">{escape(tab.title)}</h2>', apply_default_css=False, elem_classes="lz-heading")
@@ -92,12 +91,18 @@ def _tab(engine: DemoEngine, name: str) -> dict[str, Any]:
             with gr.Column(scale=7, min_width=320, elem_classes="lz-shown"):
                 panel = gr.HTML(waiting(), js_on_load=web("panel.js"), apply_default_css=False, elem_classes="lz-panel", min_height=240)
     components = [component for part in parts for component in part.components]
-    quiet: dict[str, Any] = {**_LANE, "api_visibility": "private", "show_progress": "minimal", "show_progress_on": panel, "preprocess": False}
-    run: dict[str, Any] = {"fn": partial(_run, engine, name, parts), "inputs": [model, *components], "outputs": [panel], **quiet}
-    for trigger in [go.click, opened.select, *(trigger for part in parts for trigger in part.triggers)]:
-        trigger(**run, trigger_mode="always_last")
-    model.input(partial(_choose, engine, name, parts), [model], [*components, panel], **quiet, trigger_mode="always_last")
-    return run
+    quiet: dict[str, Any] = {
+        **_LANE,
+        "api_visibility": "private",
+        "show_progress": "minimal",
+        "show_progress_on": panel,
+        "preprocess": False,
+        "trigger_mode": "always_last",
+    }
+    # One event for all of them: of several that come while one is under way the last is computed, and a late result replaces no newer one.
+    triggers = [go.click, opened.select, *(trigger for part in parts for trigger in part.triggers)]
+    gr.on(triggers, partial(_run, engine, name, parts), [model, *components], [panel], **quiet)
+    model.input(partial(_choose, engine, name, parts), [model], [*components, panel], **quiet)
 
 
 def _run(engine: DemoEngine, name: str, parts: Sequence[Part[Any]], model: str, *raw: Any) -> str:

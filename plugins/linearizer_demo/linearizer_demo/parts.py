@@ -81,11 +81,11 @@ class SeedPart(Part[Seed]):
             value = gr.Number(control.value, label=control.label, info=control.info or None, precision=0, minimum=0, maximum=LARGEST_SEED, min_width=80)
             another = gr.Button("New seed", size="md", min_width=80, elem_classes="lz-dice")
         self.components = [value]
-        self._drawn = another.click(None, None, value, js="() => Math.floor(Math.random() * 1000000)", api_visibility="private")
+        another.click(None, None, value, js="() => Math.floor(Math.random() * 1000000)", api_visibility="private")
 
     @property
     def triggers(self) -> list[Any]:
-        return [*super().triggers, self._drawn.then]
+        return [self.components[0].change]  # set by the button, too
 
     def updates(self, control: Seed) -> list[Any]:
         return [gr.update(value=control.value)]
