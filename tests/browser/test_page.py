@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from itertools import pairwise
 from typing import Any
 
@@ -12,6 +11,12 @@ from .conftest import LOOKS, ROOT, Visit, Visitor
 
 pytestmark = pytest.mark.browser
 _ASSETS = ROOT / "docs" / "assets"
+_SHOWN = {
+    ("One step vs many", "desktop-light"): "demo_one_step.png",
+    ("Draw and project", "phone-dark"): "demo_project_phone.png",
+    ("Look inside", "desktop-dark"): "demo_inside_dark.png",
+}
+"""The screenshots of the documentation."""
 _LARGEST = 300_000
 
 UNNAMED = """() => [...document.querySelectorAll('input, button, select, textarea, canvas, a, [role=img], [role=radiogroup]')]
@@ -44,10 +49,11 @@ def test_every_tab(visitor: Visitor, registry: str, look: str, request: pytest.F
         assert "Time in all" in visit.facts().inner_text()
         assert visit.page.evaluate(UNNAMED) == []
         assert visit.page.evaluate(WITHOUT_ALT) == []
-        shot = visit.shot(f"{number}-{name.lower().replace(' ', '-')}")
-        if request.config.getoption("--update-docs") and look in ("desktop-light", "phone-dark"):
-            target = _ASSETS / f"demo_{number}_{look.partition('-')[0]}.png"
-            shutil.copy(shot, target)
+        visit.shot(f"{number}-{name.lower().replace(' ', '-')}")
+        if request.config.getoption("--update-docs") and (name, look) in _SHOWN:
+            target = _ASSETS / _SHOWN[name, look]
+            visit.page.evaluate("() => window.scrollTo(0, 0)")
+            visit.page.screenshot(path=target, full_page=look.startswith("desktop"))
             assert target.stat().st_size < _LARGEST, target
         dice = visit.page.get_by_role("button", name="New seed").locator("visible=true")
         if dice.count():
