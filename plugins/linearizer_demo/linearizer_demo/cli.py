@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated
 
 import typer
@@ -30,6 +31,9 @@ def demo(
     capacity: Annotated[int, typer.Option(min=1, help="How many models are kept in memory.")] = 16,
 ) -> None:
     """Try trained models in the browser."""
+    if hub:
+        # Read when huggingface_hub is imported. Visitors who may name any model must not read what only the token of this account may.
+        os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
     try:
         import gradio  # noqa: F401
     except ModuleNotFoundError as error:

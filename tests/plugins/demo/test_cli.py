@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import os
 import sys
 from typing import Any
 
@@ -34,6 +35,8 @@ def page(monkeypatch: pytest.MonkeyPatch) -> _Page:
         made.asked = options
         return "http://127.0.0.1:7860/"
 
+    monkeypatch.setenv("HF_HUB_DISABLE_IMPLICIT_TOKEN", "")  # whatever a test makes of it is undone
+    monkeypatch.delenv("HF_HUB_DISABLE_IMPLICIT_TOKEN")
     monkeypatch.setattr(engine_module, "plugin_tabs", lambda: {"everything": Everything()})
     monkeypatch.setattr(app_module, "build", lambda engine: made)
     monkeypatch.setattr(app_module, "launch", launch)
@@ -46,6 +49,12 @@ def test_the_address_is_printed(page: _Page, saved: dict[str, str]) -> None:
     assert "The demo runs at http://127.0.0.1:7860/" in told.output
     assert page.asked == {"host": None, "port": 9000, "share": False, "open_browser": False, "block": False}
     assert page.blocked
+
+
+@pytest.mark.parametrize(("option", "kept"), [("--hub", "1"), ("--no-hub", None)])
+def test_the_token_of_the_account_is_not_for_visitors(page: _Page, saved: dict[str, str], option: str, kept: str | None) -> None:
+    CliRunner().invoke(app, [saved["first"], option])
+    assert os.environ.get("HF_HUB_DISABLE_IMPLICIT_TOKEN") == kept
 
 
 def test_a_model_that_does_not_exist(page: _Page) -> None:

@@ -12,7 +12,6 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from linearizer_core import plugins
 from linearizer_demo.engine import CALM, DemoEngine
 
 from .conftest import Served
@@ -29,9 +28,9 @@ def ask(client: Client, **values: Any) -> Any:
     return client.predict(**values, api_name="/everything")
 
 
-def test_only_the_tabs_are_public(client: Client) -> None:
+def test_only_the_tabs_are_public(client: Client, saved: dict[str, str]) -> None:
     api: Any = client.view_api(return_format="dict", print_info=False)
-    assert set(api["named_endpoints"]) == {"/everything"} | {f"/{name}" for name in plugins.specs("tab")}
+    assert set(api["named_endpoints"]) == {"/everything"} | {f"/{name}" for name in DemoEngine(list(saved.values())).tabs}
     assert not api["unnamed_endpoints"]
     endpoint = api["named_endpoints"]["/everything"]
     names = [parameter["parameter_name"] for parameter in endpoint["parameters"]]
@@ -131,3 +130,14 @@ def test_the_page_needs_nothing_from_elsewhere(served: Served) -> None:
         if ("<script" in line and "src=" in line) or "<link" in line:
             assert "http" not in line, line
     assert '"analytics_enabled": false' in page or '"analytics_enabled":false' in page
+
+
+def test_every_endpoint_answers_with_what_it_begins_with(client: Client, saved: dict[str, str]) -> None:
+    """The tabs of the plugins, as far as a small flow can serve them."""
+    engine = DemoEngine(list(saved.values()))
+    for name, tab in engine.tabs.items():
+        *files, numbers, sentence = client.predict(api_name=f"/{name}")
+        assert len(files) == len(tab.outputs())
+        assert all(Image.open(each).size for each in files)
+        assert "Time in all" in numbers
+        assert sentence

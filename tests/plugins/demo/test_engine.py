@@ -15,6 +15,7 @@ import torch
 
 from linearizer_core.errors import ArtifactError, ConfigError, LinearizerError
 from linearizer_core.pretrained import Pretrained, load
+from linearizer_core.specs import PretrainedSpec
 from linearizer_demo import engine as engine_module
 from linearizer_demo.engine import CALM, DemoEngine, plugin_tabs
 from linearizer_demo.shelf import Shelf
@@ -49,7 +50,8 @@ def test_a_model_named_at_the_start_must_load() -> None:
 
 
 def test_a_damaged_model_of_the_registry_is_left_out(saved: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module.plugins, "specs", lambda kind: {saved["first"]: None, "broken": None})
+    whole, broken = engine_module.plugins.specs, PretrainedSpec("broken.model", location="linearizer_registry:nowhere", summary="nothing")
+    monkeypatch.setattr(engine_module.plugins, "specs", lambda kind: {saved["first"]: None, "broken": broken} if kind == "pretrained" else whole(kind))
     with pytest.warns(UserWarning, match="the model 'broken' is left out"):
         assert DemoEngine(tabs={"everything": Everything()}).serving("everything") == (saved["first"],)
 
