@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install quickstart test lint format docs bench recipes numerics clean
+.PHONY: help install quickstart test test-slow test-browser lint format docs bench recipes numerics clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -22,6 +22,17 @@ quickstart: $(INSTALLED)  ## train, collapse and sample a one-step linearizer on
 
 test: $(INSTALLED)  ## the whole test suite, one process on each core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
+
+test-slow: $(INSTALLED)  ## what takes longer than the suite may: the demo under load for a minute
+	$(BIN)/python -m pytest -m slow --timeout 900
+
+test-browser: $(INSTALLED)  ## the demo in a real browser, screenshots in runs/browser; needs the system package chromium, and installs it where it may
+	@command -v chromium >/dev/null || \
+	  if [ "$$(id -u)" = 0 ]; then apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium; \
+	  elif sudo -n true 2>/dev/null; then sudo apt-get update -qq && sudo apt-get install -y -qq --no-install-recommends chromium; \
+	  else echo "the browser tests need the system package chromium: apt-get install chromium" >&2; exit 2; fi
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,browser]'
+	$(BIN)/python -m pytest -m browser tests/browser
 
 lint: $(INSTALLED)  ## formatter, linter, type checker, import rules
 	$(BIN)/ruff format --check .

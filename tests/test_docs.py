@@ -38,6 +38,8 @@ NEEDS_MORE = {
     ("hub.md", "needs a repository"),
     ("quickstart.md", "needs a trained model"),
     ("collapse.md", "needs a trained model"),
+    ("demo.md", "needs a model of the registry"),
+    ("demo.md", "needs a running demo"),
     ("style.md", "needs a trained model"),
     ("training.md", "needs the file above"),
     ("training.md", "needs a run"),

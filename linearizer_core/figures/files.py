@@ -48,8 +48,10 @@ def read_picture(path: Path, side: int | None = None) -> Tensor:
     return torch.from_numpy(np.array(flat)).permute(2, 0, 1).float() / 255
 
 
-def read_example(path: Path, shape: tuple[int, ...]) -> Tensor:
+def read_example(path: Path, shape: tuple[int, ...], side: int | None = None) -> Tensor:
     """A picture as an example of the ``shape`` (C, H, W) of a model, float32 in [0, 1]: scaled and cropped around its centre; grey where C is 1.
+
+    With ``side``, it is scaled by `read_picture` first: large pictures then take less memory.
 
     Raises:
         ConfigError: for a shape that is no image.
@@ -60,7 +62,7 @@ def read_example(path: Path, shape: tuple[int, ...]) -> Tensor:
     if not is_image(shape):
         raise ConfigError(f"{path} is a picture, the model takes examples of shape {shape}, which are no images of one or three channels")
     channels, height, width = shape
-    picture = read_picture(path)
+    picture = read_picture(path, side)
     factor = max(height / picture.shape[1], width / picture.shape[2])
     scaled = resize(picture, [max(height, round(factor * picture.shape[1])), max(width, round(factor * picture.shape[2]))], antialias=True)
     cropped: Tensor = center_crop(scaled, [height, width])

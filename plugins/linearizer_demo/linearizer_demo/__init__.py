@@ -1,0 +1,1 @@
+"""A demo in the browser, drawn from the tabs that plugins provide."""
