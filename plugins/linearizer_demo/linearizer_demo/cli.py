@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from linearizer_core.errors import ConfigError
-from linearizer_core.extras import missing_extra
+from linearizer_demo.extra import require_gradio
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
@@ -30,12 +29,7 @@ def demo(
     capacity: Annotated[int, typer.Option(min=1, help="How many models are kept in memory.")] = 16,
 ) -> None:
     """Try trained models in the browser."""
-    try:
-        import gradio  # noqa: F401
-    except ModuleNotFoundError as error:
-        if hint := missing_extra(error):
-            raise ConfigError(hint) from error
-        raise
+    require_gradio()
     from linearizer_demo.app import build, launch
     from linearizer_demo.engine import DemoEngine
 
