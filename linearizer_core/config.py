@@ -21,7 +21,7 @@ class Component(BaseModel):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    name: str = Field(description="registered name; `linearizer list` shows them")
+    name: str = Field(max_length=100, description="registered name; `linearizer list` shows them")
 
     if TYPE_CHECKING:
 

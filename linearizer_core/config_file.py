@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +45,12 @@ def dump_config(config: RunConfig) -> str:
         >>> print(dump_config(config).splitlines()[0])
         [task]
     """
-    return tomlkit.dumps(_without_null(config.model_dump(mode="json")))
+    return toml_text(config.model_dump(mode="json"))
+
+
+def toml_text(values: Mapping[str, Any]) -> str:
+    """JSON values as TOML, with ``"none"`` where they hold null."""
+    return tomlkit.dumps(_without_null(dict(values)))
 
 
 def parse_overrides(overrides: Sequence[str]) -> dict[str, Any]:

@@ -78,11 +78,31 @@ class Stage(ABC):
 
 @dataclass(frozen=True)
 class Report:
-    """What an evaluation found: metrics (JSON values), figures by file name, already written, and what each metric means."""
+    """What an evaluation found: metrics (JSON values), figures by file name, already written, and in words what each metric means and each figure shows."""
 
     metrics: dict[str, Any]
     figures: tuple[str, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class TaskCard:
+    """What a task says on the card of a saved model. Names of metrics that were not measured are left out of the card.
+
+    Arguments:
+        section: Markdown with headings of level 2: how to use the model beyond sampling, and what matters of it. ``local-dir:PATH`` in it becomes the
+            address of the model, where that is known.
+        measured: names of the metrics that matter most, the first ones first; they are the results that the Hub shows. All when empty.
+        exactness: names of the metrics that are errors of what holds exactly in theory: inverse, superposition, idempotence, the collapse.
+        limitations: Markdown, each on one line: what the model cannot do, and what its metrics do not tell.
+        pipeline_tag: what the Hub calls such a model, one of its tasks such as ``unconditional-image-generation``; None where none fits.
+    """
+
+    section: str = ""
+    measured: tuple[str, ...] = ()
+    exactness: tuple[str, ...] = ()
+    limitations: tuple[str, ...] = ()
+    pipeline_tag: str | None = None
 
 
 class Task(ABC):
@@ -178,9 +198,12 @@ class Task(ABC):
         """Small data on which the conformance kit tries this task; None where labelled images of 8 x 8 pixels will do."""
         return None
 
-    def card(self, metrics: Mapping[str, Any]) -> str:
-        """What the card of a saved model says of this task, in Markdown: how to use the model and what the most important of ``metrics`` mean."""
-        return ""
+    def card(self, info: DataInfo, metrics: Mapping[str, Any]) -> TaskCard:
+        """What the card of a saved model says of this task, for data like ``info``; ``metrics`` are those of the file, so that a value may be any JSON value.
+
+        Text that comes from ``metrics`` goes through `linearizer_core.markdown.escape`, `code` or `figure`.
+        """
+        return TaskCard()
 
     @abstractmethod
     def evaluate(self, model: LinearizerModel, splits: Splits, folder: Path, *, operator: LinearOperator | None = None) -> Report:

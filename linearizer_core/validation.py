@@ -19,6 +19,10 @@ Model = TypeVar("Model", bound=BaseModel)
 NONE = "none"
 """How a TOML file, which has no null, writes None for a field that allows it."""
 
+# A configuration that came with a model can hold any number of mistakes of any length.
+_MOST_PROBLEMS = 20
+_LONGEST_VALUE = 200
+
 
 def validate(model: type[Model], values: Mapping[str, Any], *, where: str = "", prefix: str = "") -> Model:
     """Build ``model`` from ``values``.
@@ -49,7 +53,9 @@ def try_validate(model: type[Model], values: Mapping[str, Any], prefix: str = ""
     try:
         return model.model_validate(_complete(model, values, None))
     except ValidationError as error:
-        return [_problem(model, detail, prefix) for detail in error.errors(include_url=False)]
+        details = error.errors(include_url=False)
+        rest = [f"and {len(details) - _MOST_PROBLEMS} more"] if len(details) > _MOST_PROBLEMS else []
+        return [_problem(model, detail, prefix) for detail in details[:_MOST_PROBLEMS]] + rest
 
 
 def join_problems(problems: Sequence[str], where: str) -> str:
@@ -119,13 +125,18 @@ def _problem(model: type[BaseModel], detail: Any, prefix: str) -> str:
     expected = f" (expected {type_name(field)})" if field else ""
     match detail["type"]:
         case "extra_forbidden":
-            return f"{key} = {detail['input']!r}: unknown key; {nearest(path[-1], list(owner.model_fields))}"
+            return f"{key} = {_shown(detail['input'])}: unknown key; {nearest(path[-1], list(owner.model_fields))}"
         case "missing":
             return f"{key} is missing; give it a value{expected}"
         case _ if not path:
             return f"{prefix.rstrip('.') or model.__name__}: {_plain(detail['msg'])}"
         case _:
-            return f"{key} = {detail['input']!r}: {_plain(detail['msg'])}{expected}"
+            return f"{key} = {_shown(detail['input'])}: {_plain(detail['msg'])}{expected}"
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
 
 
 def _plain(message: str) -> str:

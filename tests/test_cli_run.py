@@ -64,7 +64,11 @@ def test_training_leaves_everything_that_quickstart_promises(work: Path) -> None
     for name in ("samples.png", "interpolation.png", "inversion.png", "samples/000006.png", "samples/000012.png"):
         with Image.open(run / name) as picture:
             picture.verify()
-    assert {*SAVED, "collapse.json", "singular_values.png"} == {path.name for path in (run / "model").iterdir()}
+    pictures = {"examples.png", "samples.png", "interpolation.png", "inversion.png", "singular_values.png"}
+    assert {*SAVED, *pictures, "collapse.json", "notes.json"} == {path.name for path in (run / "model").iterdir()}
+    card = (run / "model" / "README.md").read_text()
+    assert card.index("](samples.png)") < card.index("](interpolation.png)") < card.index("](examples.png)") < card.index("## Use")
+    assert "linearizer train config.toml" in card
     report = json.loads((run / "report.json").read_text())
     assert {
         "one_step_vs_loop_rel_err_euler", "one_step_vs_loop_rel_err_rk4", "invertibility_max_abs_err", "superposition_rel_err", "idempotency_max_abs_err",

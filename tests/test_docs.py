@@ -36,6 +36,7 @@ HOOKS = sorted(name for name in vars(hookspecs) if name.startswith("linearizer_"
 
 NEEDS_MORE = {
     ("hub.md", "needs a repository"),
+    ("artifact.md", "needs a trained model"),
     ("quickstart.md", "needs a trained model"),
     ("collapse.md", "needs a trained model"),
     ("demo.md", "needs a model of the registry"),

@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from linearizer_core.errors import ArtifactError
 from linearizer_core.operators.base import LinearOperator
 from linearizer_core.operators.kinds import kind_named
+from linearizer_core.tensor_files import read_tensors
 
 FORMAT = "1"
+_LONGEST_REASON = 500
 
 
 def save_operator(path: str | os.PathLike[str], operator: LinearOperator) -> None:
@@ -44,15 +45,13 @@ def load_operator(path: str | os.PathLike[str]) -> LinearOperator:
     Raises:
         ArtifactError: when the file is missing, truncated, of another format, of an unknown kind, or does not hold exactly the tensors of its kind.
     """
-    try:
-        with safe_open(os.fspath(path), framework="pt") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"operator file {os.fspath(path)}: {error}; expected a file written by save_operator; copy or write it again") from error
+    tensors, metadata = read_tensors(path)
     if metadata.get("format") != FORMAT or "kind" not in metadata:
-        raise ArtifactError(f"operator file {os.fspath(path)}: metadata {metadata}, expected format {FORMAT} and a kind; update linearizer if it is newer")
+        raise ArtifactError(
+            f"{os.fspath(path)} has format {metadata.get('format')!r:.99}, expected format {FORMAT} and a kind of operator; "
+            "give a file that save_operator wrote, or update linearizer if it is newer"
+        )
     try:
         return kind_named(metadata["kind"]).from_tensors(tensors)
-    except (ValueError, RuntimeError) as error:
-        raise ArtifactError(f"operator file {os.fspath(path)}: {error}; the file was edited, write it again") from error
+    except (ArtifactError, ValueError, RuntimeError) as error:
+        raise ArtifactError(f"operator file {os.fspath(path)}: {str(error)[:_LONGEST_REASON]}; the file was edited, write it again") from error

@@ -7,6 +7,7 @@ The folder is the same everywhere (run, registry, Hub repository)::
     operator.safetensors  the collapsed operator, where the task has one
     collapse.json         how the many steps of a flow became that operator, and what it is
     metrics.json          what was measured
+    notes.json            what each metric means and each picture shows, in words
     examples.png          a few test examples, where they are images
     *.png                 pictures for the card
     README.md             the card
@@ -18,12 +19,13 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
 from linearizer_core.collapse import CollapseReport
 from linearizer_core.config import CollapseConfig, ModelConfig
@@ -31,10 +33,13 @@ from linearizer_core.data import DataInfo
 from linearizer_core.errors import ArtifactError
 
 FORMAT_VERSION = 1
+LARGEST_CONFIG = 2**18
 LARGEST_JSON = 4 * 2**20
 LARGEST_PICTURE = 4 * 2**20
 MOST_PICTURES = 32
 PICTURE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.png")
+_LARGEST_INTEGER = 2**63
+_FILES = frozenset({"config.json", "model.safetensors", "operator.safetensors", "collapse.json", "metrics.json", "notes.json"})
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -43,9 +48,36 @@ class PluginOrigin(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    component: str
-    distribution: str
-    version: str
+    # Shown to users as what to install: names and versions as package indexes have them, and nothing else.
+    component: str = Field(pattern=r"^[a-z]{1,20}$")
+    distribution: str = Field(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,98}[A-Za-z0-9])?$")
+    version: str = Field(pattern=r"^[A-Za-z0-9.!+_-]{1,100}$")
+
+
+class Hardware(BaseModel):
+    """What a run was computed on."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device: str
+    name: str
+    cpu_cores: int | None
+    threads: int
+
+
+class TrainingRecord(BaseModel):
+    """The run that made the weights: the tables ``data`` and ``training`` of its configuration, and the facts of its ``run.json``."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    data: dict[str, JsonValue]
+    training: dict[str, JsonValue]
+    steps: int
+    seconds: dict[str, float] = Field(description="by stage")
+    mixed_precision: str
+    processes: int
+    hardware: Hardware
+    versions: dict[str, str]
 
 
 class ArtifactConfig(BaseModel):
@@ -60,6 +92,7 @@ class ArtifactConfig(BaseModel):
     collapse: CollapseConfig | None = None
     seed: int = 0
     commit: str | None = None
+    training: TrainingRecord | None = None
     weights: Literal["float32", "float16"] = "float32"
     plugins: tuple[PluginOrigin, ...] = ()
     sha256: dict[Literal["model.safetensors", "operator.safetensors"], str] = {}
@@ -82,6 +115,24 @@ def check_digests(folder: Path, config: ArtifactConfig) -> None:
         if found.get(name) != saved.get(name):
             state = "missing" if name not in found else "not the file that was saved"
             raise ArtifactError(f"{folder / name} is {state} (its SHA-256 is not the one in config.json); fetch or save the artifact again")
+
+
+def check_files(folder: Path) -> None:
+    """`ArtifactError` for a file of ``folder`` that is no regular one, or a link out of it, other than into the cache of the Hub, to which a snapshot leads.
+
+    A link elsewhere would make a private file part of the model, and of what is published of it.
+    """
+    home = Path(os.path.realpath(folder))
+    repository = home.parent.parent
+    places = [home, repository / "blobs", repository.parent / "blobs"] if home.parent.name == "snapshots" else [home]
+    for name in sorted(os.listdir(folder)):
+        path = folder / name
+        if name not in _FILES and path.suffix != ".png":
+            continue
+        if not any(Path(os.path.realpath(path)).is_relative_to(place) for place in places):
+            raise ArtifactError(f"{path} is a link to {os.path.realpath(path)}, which is outside; put the file itself there")
+        if not path.is_file():
+            raise ArtifactError(f"{path} is no regular file; remove it, or fetch the artifact again")
 
 
 def require_replaceable(folder: Path) -> None:
@@ -114,7 +165,7 @@ def read_config(folder: Path) -> ArtifactConfig:
     path = folder / "config.json"
     if not path.exists():
         raise ArtifactError(f"{folder} is not a saved linearizer: it has no config.json; give the folder that save_pretrained or training wrote")
-    values = read_json(path)
+    values = read_json(path, LARGEST_CONFIG)
     if values.get("format") != "linearizer":
         raise ArtifactError(f"{path} has format {values.get('format')!r}, expected 'linearizer'; this is not a saved linearizer")
     version = values.get("format_version")
@@ -127,23 +178,44 @@ def read_config(folder: Path) -> ArtifactConfig:
 
 
 def _invalid(path: Path, error: ValidationError) -> ArtifactError:
-    first = error.errors()[0]
+    first = error.errors(include_url=False, include_input=False)[0]
     key = ".".join(map(str, first["loc"]))
     return ArtifactError(f"{path}: {key}: {first['msg']}; the file was edited or damaged, restore it")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A JSON object of bounded size; `ArtifactError` for anything else."""
+def read_json(path: Path, largest: int = LARGEST_JSON) -> dict[str, Any]:
+    """A JSON object of at most ``largest`` bytes, with finite numbers, whole ones of 64 bits, each key once, and text that UTF-8 can hold.
+
+    Raises:
+        ArtifactError: for anything else.
+    """
+    if not path.exists():
+        raise ArtifactError(f"{path} is missing; the artifact is incomplete, fetch or save it again")
+    if not path.is_file():  # a pipe would be read for ever
+        raise ArtifactError(f"{path} is no regular file, expected JSON; fetch or save it again")
+    if path.stat().st_size > largest:
+        raise ArtifactError(f"{path} has {path.stat().st_size} bytes, expected at most {largest}; it is not ours")
     try:
-        if path.stat().st_size > LARGEST_JSON:
-            raise ArtifactError(f"{path} has {path.stat().st_size} bytes, expected at most {LARGEST_JSON}; it is not ours")
-        values = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise ArtifactError(f"{path} is missing; the artifact is incomplete, fetch or save it again") from error
+        values = json.loads(path.read_text(encoding="utf-8"), parse_int=_bounded, object_pairs_hook=_with_each_key_once)
+        json.dumps(values, allow_nan=False, ensure_ascii=False).encode()  # infinities, NaN and lone surrogates cannot be written
     except (OSError, ValueError, RecursionError) as error:
         raise ArtifactError(f"{path} cannot be read as JSON ({error}); it is truncated or damaged, restore it") from error
     if not isinstance(values, dict):
         raise ArtifactError(f"{path} holds a {type(values).__name__}, expected an object; restore it")
+    return values
+
+
+def _bounded(digits: str) -> int:
+    value = int(digits)
+    if not -_LARGEST_INTEGER <= value < _LARGEST_INTEGER:
+        raise ValueError(f"a whole number of {len(digits)} digits, expected 64 bits")
+    return value
+
+
+def _with_each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key occurs twice in one object")
     return values
 
 
@@ -154,6 +226,17 @@ def read_report(folder: Path) -> CollapseReport | None:
         return None
     try:
         return CollapseReport.model_validate(read_json(path))
+    except ValidationError as error:
+        raise _invalid(path, error) from error
+
+
+def read_notes(folder: Path) -> dict[str, str]:
+    """The notes of a folder by name of metric or picture, none where there is no such file; `ArtifactError` for values that are no text."""
+    path = folder / "notes.json"
+    if not path.exists():
+        return {}
+    try:
+        return TypeAdapter(dict[str, str]).validate_python(read_json(path))
     except ValidationError as error:
         raise _invalid(path, error) from error
 
@@ -173,6 +256,9 @@ def read_pictures(folder: Path) -> dict[str, bytes]:
 
 
 def check_picture(name: str, content: bytes) -> None:
-    """`ArtifactError` for a name that may lead elsewhere or break the card, and for what is no PNG."""
-    if not PICTURE_NAME.fullmatch(name) or not content.startswith(_PNG):
-        raise ArtifactError(f"picture {name!r} of {len(content)} bytes, expected a PNG file, its name of letters, digits, - and _; remove or rename it")
+    """`ArtifactError` for a name that may lead elsewhere or break the card, and for what is no PNG or too large."""
+    if not PICTURE_NAME.fullmatch(name) or not content.startswith(_PNG) or len(content) > LARGEST_PICTURE:
+        raise ArtifactError(
+            f"picture {name!r} of {len(content)} bytes, expected a PNG file of at most {LARGEST_PICTURE}, its name of letters, digits, - and _; "
+            "remove or rename it"
+        )

@@ -32,20 +32,24 @@ from linearizer_core.pretrained.artifact import (
     ArtifactConfig,
     PluginOrigin,
     check_digests,
+    check_files,
     check_picture,
     digests,
     read_config,
     read_json,
+    read_notes,
     read_pictures,
     read_report,
 )
-from linearizer_core.pretrained.card import render_card
+from linearizer_core.pretrained.budget import BuildBudget
+from linearizer_core.pretrained.card import CardFacts, render_card
 from linearizer_core.pretrained.examples import EXAMPLES, cut_examples
 from linearizer_core.pretrained.hub import HubAddress, fetch, push
-from linearizer_core.pretrained.hub.address import HUB_PREFIX
+from linearizer_core.pretrained.hub.address import ANY_ADDRESS, HUB_PREFIX
 from linearizer_core.pretrained.staging import replacing
 from linearizer_core.pretrained.weights import load_weights, round_weights, save_weights
 from linearizer_core.task import Task
+from linearizer_core.tensor_files import count_elements
 
 _SINGULAR_VALUES = "singular_values.png"
 _COMPARED = 64
@@ -63,6 +67,7 @@ class Pretrained:
         operator: the collapsed operator, where the task has one.
         collapse: how that operator was made and what it is, where it comes from the steps of a flow.
         pictures: PNG files by name, for the card.
+        notes: what each metric means and each picture shows, in words.
         source: the repository and the commit, where it was loaded from the Hub.
 
     Example:
@@ -77,6 +82,7 @@ class Pretrained:
     operator: LinearOperator | None = None
     collapse: CollapseReport | None = None
     pictures: Mapping[str, bytes] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
     source: HubAddress | None = None
 
     def __post_init__(self) -> None:
@@ -134,7 +140,7 @@ class Pretrained:
         plot = {_SINGULAR_VALUES: plot_singular_values(report)}
         if _same_bits(made.operator, self.operator):
             return replace(made, pictures={**self.pictures, **plot})
-        return replace(made, metrics={}, pictures={**{name: self.pictures[name] for name in {EXAMPLES} & self.pictures.keys()}, **plot})
+        return replace(made, metrics={}, notes={}, pictures={**{name: self.pictures[name] for name in {EXAMPLES} & self.pictures.keys()}, **plot})
 
     def compact(self) -> Pretrained:
         """The same with weights rounded to float16, so that `save_pretrained` writes files of half the size; computations stay in float32.
@@ -152,10 +158,35 @@ class Pretrained:
             error = relative_error(made.sample(_COMPARED, seed=0), self.sample(_COMPARED, seed=0))
         except NoSamplesError:
             return made
-        return replace(made, metrics={**self.metrics, "float16_weights_rel_err": error})
+        name, note = "float16_weights_rel_err", f"what rounding the weights to float16 changed of {_COMPARED} samples"
+        return replace(made, metrics={**self.metrics, name: error}, notes={**self.notes, name: note})
 
-    def save_pretrained(self, folder: Path | str) -> Path:
+    def card(self, address: str = ANY_ADDRESS) -> str:
+        """The card in Markdown; ``address`` is how the model is loaded, as in `linearizer_core.pretrained.load`.
+
+        The card of a folder is made anew, from what the folder holds, by:
+
+            >>> folder = Path("runs/quickstart/model")
+            >>> (folder / "README.md").write_text(Pretrained.from_pretrained(folder).card(), encoding="utf-8")  # doctest: +SKIP
+        """
+        return render_card(
+            CardFacts(
+                config=self.config,
+                parameters=sum(parameter.numel() for parameter in self.model.parameters()),
+                samples=type(self.task).sample is not Task.sample,
+                metrics=self.metrics,
+                notes=self.notes,
+                collapse=self.collapse,
+                pictures=list(self.pictures),
+                task=self.task.card(self.config.data, self.metrics),
+                address=address,
+            )
+        )
+
+    def save_pretrained(self, folder: Path | str, *, address: str = ANY_ADDRESS) -> Path:
         """Write the folder described above, all of it or nothing: an existing artifact is replaced once the new one is complete.
+
+        ``address`` is how the card says that the model is loaded.
 
         Raises:
             ArtifactError: when ``folder`` holds something that is not an artifact, or when the weights are not float32.
@@ -169,14 +200,16 @@ class Pretrained:
             save_weights(self.model, staging / "model.safetensors", getattr(torch, self.config.weights))
             if self.operator is not None:
                 save_operator(staging / "operator.safetensors", self.operator)
-            config = self.config.model_copy(update={"plugins": _origins(self.config.model), "sha256": digests(staging)})
-            write_json(staging / "config.json", config.model_dump(mode="json"))
+            made = replace(self, config=self.config.model_copy(update={"plugins": _origins(self.config.model), "sha256": digests(staging)}))
+            write_json(staging / "config.json", made.config.model_dump(mode="json"))
             write_json(staging / "metrics.json", dict(self.metrics))
+            if self.notes:
+                write_json(staging / "notes.json", dict(self.notes))
             if self.collapse is not None:
                 write_json(staging / "collapse.json", self.collapse.model_dump(mode="json"))
             for name, picture in self.pictures.items():
                 (staging / name).write_bytes(picture)
-            write_text(staging / "README.md", render_card(config, self.metrics, self.collapse, self.pictures, self.task.card(self.metrics)))
+            write_text(staging / "README.md", made.card(address))
         return folder
 
     def push_to_hub(self, repo: str, *, private: bool = False) -> str:
@@ -187,7 +220,7 @@ class Pretrained:
             HubError: when the repository holds a model of another kind, and for what the Hub answers.
         """
         with tempfile.TemporaryDirectory() as folder:
-            return push(self.save_pretrained(Path(folder) / "model"), repo, private=private)
+            return push(self.save_pretrained(Path(folder) / "model", address=f"{HUB_PREFIX}{repo}"), repo, private=private)
 
     @classmethod
     def from_pretrained(cls, folder: Path | str, *, device: torch.device | str = "cpu") -> Pretrained:
@@ -198,7 +231,8 @@ class Pretrained:
             device: where it computes.
 
         Raises:
-            ArtifactError: when the folder is not an artifact, or one that is truncated, edited, pickled or of a future format.
+            ArtifactError: when the folder is not an artifact, or one that is truncated, edited, pickled, linked elsewhere, of a future format, not made of
+                numbers, or asks for more memory or work than its files account for (`linearizer_core.pretrained.budget.BuildBudget`).
             HubError: for a repository that cannot be fetched, or is no linearizer.
             UnknownNameError: when it needs a plugin that is not installed.
         """
@@ -207,26 +241,29 @@ class Pretrained:
             return replace(cls.from_pretrained(pulled.folder, device=device), source=pulled.address)
         folder = Path(folder)
         config = read_config(folder)
+        check_files(folder)
         try:
-            task, model = build_model(config.model, config.data, config.seed)
+            with BuildBudget(*count_elements(folder / "model.safetensors")):
+                task, model = build_model(config.model, config.data, config.seed)
         except PluginError as error:
             origins = ", ".join(f"{origin.component} from {origin.distribution} {origin.version}" for origin in config.plugins)
             raise type(error)(f"{folder} was saved with {origins or 'unknown plugins'}: {error}") from error
-        # An edited number may also be one that torch cannot allocate, or a seed it cannot take.
-        except (LinearizerError, RuntimeError, ValueError) as error:
-            raise ArtifactError(f"{folder}/config.json describes a model that cannot be built: {error}; restore the file") from error
+        except Exception as error:  # an edited number can break any line of a plugin
+            reason = str(error) if isinstance(error, LinearizerError) else f"{type(error).__name__}: {error}"
+            raise ArtifactError(f"{folder}/config.json describes a model that cannot be built: {reason}; restore the file") from error
         load_weights(model, folder / "model.safetensors", getattr(torch, config.weights))
         stored = folder / "operator.safetensors"
         operator = load_operator(stored).to(device=device) if stored.exists() else None
-        if operator is not None and operator.shape != model.core.shape:
-            raise ArtifactError(f"{stored} has shape {operator.shape}, the model needs {model.core.shape}; it belongs to another model")
+        if operator is not None and (operator.shape, operator.dtype) != (model.core.shape, torch.float32):
+            raise ArtifactError(f"{stored} is {operator!r}, the model needs {model.core.shape} in torch.float32; it belongs to another model")
         check_digests(folder, config)
         collapse = read_report(folder)
         if collapse is not None and (operator is None or (collapse.kind, collapse.dim) != (operator.kind, operator.shape[0])):
             raise ArtifactError(f"{folder / 'collapse.json'} describes another operator ({collapse.kind}, {collapse.dim}) than {operator!r}; collapse it anew")
         if config.collapse is not None:
             task = task.with_collapse(config.collapse)
-        return cls(task, model.to(device).eval(), config, read_json(folder / "metrics.json"), operator, collapse, read_pictures(folder))
+        metrics, pictures, notes = read_json(folder / "metrics.json"), read_pictures(folder), read_notes(folder)
+        return cls(task, model.to(device).eval(), config, metrics, operator, collapse, pictures, notes)
 
 
 def _same_bits(first: LinearOperator | None, second: LinearOperator | None) -> bool:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor
 
 from linearizer_core.errors import ArtifactError
 from linearizer_core.model import LinearizerModel
+from linearizer_core.tensor_files import read_tensors
 
 
 def round_weights(model: LinearizerModel) -> None:
@@ -34,17 +34,13 @@ def save_weights(model: LinearizerModel, path: Path, dtype: torch.dtype = torch.
     state = model.state_dict()
     once = sorted({min(group) for group in _tied_names(state).values()})
     tensors = {name: state[name].cpu().clone(memory_format=torch.contiguous_format) for name in once}
+    require_numbers(model, tensors, path)
     save_file({name: tensor.to(_stored(tensor.dtype, dtype)) for name, tensor in tensors.items()}, path, metadata={"format": "pt"})
 
 
 def load_weights(model: LinearizerModel, path: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Strict: `ArtifactError` unless the file holds exactly the tensors of the model, in shape and dtype, float32 ones in ``dtype``."""
-    if not path.exists():
-        raise ArtifactError(f"{path} is missing; the artifact is incomplete, fetch or save it again")
-    try:
-        stored = load_file(str(path))
-    except (OSError, SafetensorError) as error:
-        raise ArtifactError(f"{path} cannot be read as safetensors ({error}); it is truncated, damaged or a pickle, fetch or save it again") from error
+    """Strict: `ArtifactError` unless the file holds exactly the tensors of the model, in shape and dtype, float32 ones in ``dtype``, all of them numbers."""
+    stored, _ = read_tensors(path)
     wanted = model.state_dict()
     tied = _tied_names(wanted)
     missing = sorted(name for name, group in tied.items() if not group & stored.keys())
@@ -58,7 +54,17 @@ def load_weights(model: LinearizerModel, path: Path, dtype: torch.dtype = torch.
                 f"{path}: {name} is {tensor.dtype} of shape {tuple(tensor.shape)}, the model of config.json needs {expected} "
                 f"of shape {tuple(wanted[name].shape)}; one of the two files was replaced"
             )
+    require_numbers(model, stored, path)
     model.load_state_dict(stored, strict=False)
+
+
+def require_numbers(model: LinearizerModel, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """`ArtifactError` for NaN among ``tensors``, and for infinities among those that are parameters of ``model``; buffers may hold some, such as log 0."""
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    for name, tensor in tensors.items():
+        broken = ~tensor.isfinite() if name in parameters else tensor.isnan()
+        if bool(broken.any()):
+            raise ArtifactError(f"{path}: {int(broken.sum())} of {tensor.numel()} numbers of {name} are not finite: training diverged, or the file is damaged")
 
 
 def _stored(dtype: torch.dtype, weights: torch.dtype) -> torch.dtype:

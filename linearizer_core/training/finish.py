@@ -17,7 +17,7 @@ from linearizer_core.figures.images import is_image
 from linearizer_core.files import write_json
 from linearizer_core.model import LinearizerModel
 from linearizer_core.pretrained import Pretrained
-from linearizer_core.pretrained.artifact import ArtifactConfig, read_json
+from linearizer_core.pretrained.artifact import LARGEST_PICTURE, ArtifactConfig, TrainingRecord, read_json
 from linearizer_core.pretrained.examples import EXAMPLES, choose_examples, draw_examples
 from linearizer_core.report import print_report, report_values
 from linearizer_core.task import Report, Task
@@ -27,7 +27,7 @@ __all__ = ["evaluate_run", "finish", "measure"]
 
 def finish(config: RunConfig, task: Task, model: LinearizerModel, splits: Splits, facts: Mapping[str, Any]) -> Report:
     """Save the trained model as an artifact in ``model``, measure it, write ``report.json`` and print it as a table."""
-    artifact = ArtifactConfig(model=config.model, data=splits.info, seed=config.training.seed, commit=facts["commit"])
+    artifact = ArtifactConfig(model=config.model, data=splits.info, seed=config.training.seed, commit=facts["commit"], training=training_record(config, facts))
     pictures = {EXAMPLES: draw_examples(choose_examples(splits.test, splits.info.classes))} if is_image(splits.info.shape) else {}
     pretrained, collapse = Pretrained(task, model.eval(), artifact, pictures=pictures), task.collapse()
     # Saved before whatever may take long or fail, and again with what that gave.
@@ -38,13 +38,21 @@ def finish(config: RunConfig, task: Task, model: LinearizerModel, splits: Splits
     return measure(pretrained, splits, config.training.output, facts)
 
 
+def training_record(config: RunConfig, facts: Mapping[str, Any]) -> TrainingRecord:
+    """What a saved model keeps of its run: of the configuration what it does not have already, and the facts of ``run.json``."""
+    return TrainingRecord.model_validate({**facts, "data": config.data.model_dump(mode="json"), "training": config.training.model_dump(mode="json")})
+
+
 def measure(pretrained: Pretrained, splits: Splits, output: Path, facts: Mapping[str, Any]) -> Report:
     """Evaluate a saved model in full float32, and write what was found: into its artifact, into ``report.json``, and on the terminal."""
     with without_tf32(next(pretrained.model.parameters())):
         report = pretrained.task.evaluate(pretrained.model, splits, output, operator=pretrained.operator)
     values = report_values(report, facts)
     measured = {name: value for name, value in values.items() if name not in ("run", "figures")}
-    replace(pretrained, metrics=measured).save_pretrained(output / "model")
+    figures = {name: (output / name).read_bytes() for name in report.figures}
+    pictures = {name: content for name, content in figures.items() if len(content) <= LARGEST_PICTURE}
+    notes = {name: report.notes[name] for name in (*report.figures, *measured) if name in report.notes}
+    replace(pretrained, metrics=measured, notes=notes, pictures={**pretrained.pictures, **pictures}).save_pretrained(output / "model")
     write_json(output / "report.json", values)
     print_report(values, report.notes)
     return report

@@ -78,9 +78,9 @@ def test_edited_files_are_refused(tensors: dict[str, torch.Tensor], metadata: di
 
 def test_missing_and_truncated_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
-    with pytest.raises(ArtifactError, match="expected a file written by save_operator"):
+    with pytest.raises(ArtifactError, match=r"a\.safetensors is missing; .* fetch or save it again"):
         load_operator(path)
     save_operator(path, make("dense", 30, 30, seeded(0)))
     path.write_bytes(path.read_bytes()[:-10])
-    with pytest.raises(ArtifactError, match="expected a file written by save_operator"):
+    with pytest.raises(ArtifactError, match=r"a\.safetensors cannot be read as safetensors .*truncated, damaged or a pickle"):
         load_operator(path)

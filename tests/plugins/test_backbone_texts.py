@@ -12,7 +12,7 @@ from linearizer_core.cli import app
 from linearizer_core.config import Component, ModelConfig
 from linearizer_core.data import DataInfo
 from linearizer_core.pretrained.artifact import ArtifactConfig
-from linearizer_core.pretrained.card import render_card
+from linearizer_core.pretrained.card import CardFacts, render_card
 
 BUILT_IN = sorted(name for name in plugins.specs("backbone") if plugins.provider("backbone", name).distribution == plugins.HOST)
 
@@ -36,6 +36,6 @@ def test_a_backbone_is_described_with_its_text_and_reference(name: str) -> None:
     assert words(spec.details) in words(shown.output)
     assert spec.reference in words(shown.output)
     config = ModelConfig(task=Component(name="flow"), backbone=Component(name=name), core=Component(name="gaussian"))
-    card = words(render_card(ArtifactConfig(model=config, data=DataInfo(name="digits", shape=(1, 8, 8))), {}))
+    card = words(render_card(CardFacts(ArtifactConfig(model=config, data=DataInfo(name="digits", shape=(1, 8, 8))), parameters=1)))
     assert words(spec.details) in card
     assert f"Reference: {spec.reference}." in card

@@ -294,9 +294,10 @@ def test_the_report(trained: tuple[Task, IdempotentModel, Path], splits: Splits,
     assert found["frechet_test_floor"] < min(generated)
     assert found["accuracy_clean"] > 0.9
     assert set(report.figures) == {"rank.png", "idempotency.png", "projections.png", "generated.png"}
-    section = task.card(found)
-    assert f"| data | {found['idempotency_data']:.1e} |" in section
-    assert "idempotency" not in task.card({})
+    card = task.card(splits.info, found)
+    assert {name for name in found if name.startswith("idempotency_")} <= set(card.exactness)
+    assert set(card.measured) - {"frechet_test_floor"} <= report.notes.keys()
+    assert "## Project" in card.section
 
 
 def test_the_report_of_vectors_and_of_a_range_that_is_left(tmp_path: Path) -> None:

@@ -235,6 +235,6 @@ def test_a_model_that_learns_is_measured_better_than_the_content(tmp_path: Path)
     assert report.metrics["round_trip_max_abs_err"] < 1e-4
     assert set(report.metrics) <= set(report.notes)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(report.figures) == ["destyle.png", "mixes.png", "strengths.png", "styles.png"]
-    assert f"{report.metrics['psnr_db']:.1f} dB" in task.card(report.metrics)
-    assert "linearizer style apply" in task.card({})
+    assert f"{report.metrics['psnr_db']:.4g} dB" in task.card(splits.info, report.metrics).section
+    assert "linearizer style apply" in task.card(splits.info, {}).section
     assert NOTES.keys() <= report.notes.keys()

@@ -9,6 +9,9 @@ from linearizer_core.errors import HubError
 from linearizer_core.pretrained.hub.errors import hub_calls
 
 HUB_PREFIX = "hf-hub:"
+ANY_ADDRESS = "local-dir:PATH"
+"""How a card says where its model lies as long as nobody knows."""
+
 
 # It becomes part of a path in the cache: no segment may lead elsewhere.
 _REVISION = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*(/[A-Za-z0-9_][A-Za-z0-9_.+-]*)*")

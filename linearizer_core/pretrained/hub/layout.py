@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from linearizer_core.errors import HubError
-from linearizer_core.pretrained.artifact import LARGEST_JSON, LARGEST_PICTURE, MOST_PICTURES, PICTURE_NAME
+from linearizer_core.pretrained.artifact import LARGEST_CONFIG, LARGEST_JSON, LARGEST_PICTURE, MOST_PICTURES, PICTURE_NAME
 
 _LARGEST_TENSORS = 4 * 2**30
 
 LARGEST = {
-    "config.json": LARGEST_JSON,
+    "config.json": LARGEST_CONFIG,
     "model.safetensors": _LARGEST_TENSORS,
     "operator.safetensors": _LARGEST_TENSORS,
     "collapse.json": LARGEST_JSON,
     "metrics.json": LARGEST_JSON,
+    "notes.json": LARGEST_JSON,
     "README.md": LARGEST_JSON,
 }
 """The files of the layout with their largest sizes in bytes; pictures come in addition."""

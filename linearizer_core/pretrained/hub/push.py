@@ -7,7 +7,7 @@ from pathlib import Path
 from linearizer_core import __version__
 from linearizer_core.errors import ArtifactError, HubError
 from linearizer_core.pretrained.artifact import LARGEST_JSON, PICTURE_NAME, read_config, read_json
-from linearizer_core.pretrained.hub.address import HubAddress
+from linearizer_core.pretrained.hub.address import ANY_ADDRESS, HUB_PREFIX, HubAddress
 from linearizer_core.pretrained.hub.errors import hub_calls
 from linearizer_core.pretrained.hub.layout import LARGEST, artifact_sizes
 from linearizer_core.pretrained.hub.repository import Repository, client, commit_files, open_repository
@@ -30,7 +30,7 @@ def push(folder: Path, repo: str, *, private: bool = False) -> str:
     """Send a saved linearizer to the Hub in one commit; the URL of the commit.
 
     Files of the layout that are in the repository and not in ``folder`` are deleted by the same commit; other files there stay as they are.
-    A repository that does not exist is made.
+    A repository that does not exist is made. The card names the repository where it said ``local-dir:PATH``.
 
     Arguments:
         folder: a folder that `linearizer_core.pretrained.Pretrained.save_pretrained` wrote.
@@ -48,7 +48,11 @@ def push(folder: Path, repo: str, *, private: bool = False) -> str:
     _require_ours(repository)
     stale = [path for path in repository.files if (path in LARGEST or PICTURE_NAME.fullmatch(path)) and path not in names]
     message = f"{config.model.task.name} on {config.data.name}, linearizer {__version__}"
-    return commit_files(repository, {name: folder / name for name in names}, message, delete=stale)
+    contents: dict[str, Path | bytes] = {name: folder / name for name in names}
+    if "README.md" in names:
+        card = (folder / "README.md").read_text(encoding="utf-8")
+        contents["README.md"] = card.replace(ANY_ADDRESS, f"{HUB_PREFIX}{address.repo}").encode()
+    return commit_files(repository, contents, message, delete=stale)
 
 
 def _require_ours(repository: Repository) -> None:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from linearizer_core.markdown import figure
+from linearizer_core.task import TaskCard
+
 _USE = """\
 ## Any time from one state
 
@@ -13,23 +16,43 @@ import torch
 from linearizer_core.pretrained import load
 
 pretrained = load("local-dir:PATH")
-x0 = torch.zeros(1, *pretrained.model.gx.in_shape)            # one state, a batch of 1; without padding
+x0 = torch.zeros(1, *pretrained.model.gx.in_shape)  # one state, a batch of 1; without padding
 later = pretrained.task.predict(pretrained.model, x0, torch.tensor([-0.5, 0.1, 2.0]))
 ```
 
 `linearizer dynamics predict`, `spectrum` and `video` do it on the command line. Times are real numbers, in the unit of the data; negative ones run backward."""
 
 
-def section(metrics: Mapping[str, Any]) -> str:
+_MEASURED = (
+    "relative_error_mean",
+    "relative_error_last",
+    "last_time",
+    "prediction_mse",
+    "psnr_db",
+    "psnr_db_still",
+    "latent_relative_mse",
+    "eigenvalues",
+    "true_eigenvalues",
+)
+_EXACTNESS = (
+    "semigroup_max_abs_err",
+    "semigroup_max_abs_err_float64",
+    "backward_max_abs_err",
+    "backward_max_abs_err_float64",
+    "invertibility_max_abs_err",
+    "invertibility_max_abs_err_float64",
+)
+
+
+def card(metrics: Mapping[str, Any]) -> TaskCard:
     """How to use the model, its spectrum, and how far it may be trusted; only what was measured."""
-    lines = [_USE]
-    if "eigenvalues" in metrics:
-        lines.append(f"\nThe generator has the eigenvalues {metrics['eigenvalues']}.")
-    if "true_eigenvalues" in metrics:
-        lines.append(f"\nThe equations have {metrics['true_eigenvalues']}.")
-    if "relative_error_mean" in metrics:
-        lines.append(
-            f"\nOn test trajectories up to t = {metrics['last_time']:.3g} the relative error is {metrics['relative_error_mean']:.2g} on average and "
-            f"{metrics['relative_error_last']:.2g} at the end."
-        )
-    return "".join(lines)
+    horizon = figure(metrics["last_time"]) if "last_time" in metrics else "the last time of the test trajectories"
+    return TaskCard(
+        section=_USE,
+        measured=_MEASURED,
+        exactness=_EXACTNESS,
+        limitations=(
+            f"Any time can be asked for, but the errors above are up to t = {horizon}; beyond it they grow.",
+            "Several isolated equilibria, or a limit cycle around an equilibrium, are out of reach: the equilibria are those of a linear flow.",
+        ),
+    )

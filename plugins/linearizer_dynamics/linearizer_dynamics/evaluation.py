@@ -22,6 +22,11 @@ from linearizer_dynamics.spectrum import eigenvalues, written
 _CHUNK = 50
 
 NOTES = {
+    "film.png": "films of test trajectories: true frames, and those predicted from the first one",
+    "trajectories.png": "test trajectories, predicted from their first state",
+    "phase.png": "phase portrait: true trajectories, and predicted ones",
+    "error.png": "error of the prediction against the time ahead",
+    "eigenvalues.png": "eigenvalues of the generator",
     "parameters": "of the whole model",
     "last_time": "t of the last state that is predicted, from the first one alone",
     "prediction_mse": "mean squared error of all predicted states, in the units of the data",

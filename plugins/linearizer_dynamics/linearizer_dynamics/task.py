@@ -15,7 +15,7 @@ from linearizer_core.errors import ConfigError
 from linearizer_core.figures.images import is_image
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
-from linearizer_core.task import BuildContext, Report, Stage, Task
+from linearizer_core.task import BuildContext, Report, Stage, Task, TaskCard
 from linearizer_dynamics.config import DynamicsConfig
 from linearizer_dynamics.prediction import generator_of, predict
 from linearizer_dynamics.standardize import Standardize
@@ -71,7 +71,7 @@ class DynamicsTask(Task):
 
         return evaluate(model, self.config.evaluation, splits, folder)
 
-    def card(self, metrics: Mapping[str, Any]) -> str:
-        from linearizer_dynamics.card import section
+    def card(self, info: DataInfo, metrics: Mapping[str, Any]) -> TaskCard:
+        from linearizer_dynamics.card import card
 
-        return section(metrics)
+        return card(metrics)

@@ -14,16 +14,17 @@ from linearizer_core.collapse import collapse_core
 from linearizer_core.condition import Condition
 from linearizer_core.config import CollapseConfig, Component, PerceptualConfig
 from linearizer_core.cores import CoreOperator, TimeDependentCore
-from linearizer_core.data import Batch, Splits
+from linearizer_core.data import Batch, DataInfo, Splits
 from linearizer_core.errors import ConfigError
 from linearizer_core.features.perceptual import PerceptualDistance
 from linearizer_core.latent_prior import PriorStage, make_prior
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
 from linearizer_core.space import InducedSpace
-from linearizer_core.task import BuildContext, Report, Stage, Task
+from linearizer_core.task import BuildContext, Report, Stage, Task, TaskCard
 from linearizer_core.validation import validate
 from linearizer_flow.adversarial import AdversarialStage
+from linearizer_flow.card import card
 from linearizer_flow.config import FlowConfig, SampleOptions
 from linearizer_flow.latent_prior import LatentPriorBijection, ReconstructionStage, prior_parts
 from linearizer_flow.published import PublishedStage
@@ -139,6 +140,9 @@ class FlowTask(Task):
         from linearizer_flow.evaluation import evaluate
 
         return evaluate(model, self.config, splits, folder, operator)
+
+    def card(self, info: DataInfo, metrics: Mapping[str, Any]) -> TaskCard:
+        return card(info)
 
 
 def _default_prior(*, conditional: bool) -> Component:

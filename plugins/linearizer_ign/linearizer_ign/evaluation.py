@@ -29,6 +29,11 @@ from linearizer_ign.letters import letters
 from linearizer_ign.model import IdempotentModel
 
 NOTES = {
+    "projections.png": "inputs as given, and projected",
+    "generated.png": "noise projected, samples from the prior, and test data for comparison",
+    "rank.png": "reconstruction against the rank of the projector",
+    "idempotency.png": "what changes when f is applied twice, for each kind of input",
+    "rank_in_training.png": "rank in the course of training",
     "rank": "dimensions that the projector keeps",
     "dimensions": "dimensions of the data",
     "idempotency_data": "largest |f(f(x)) - f(x)|, test data",
@@ -45,6 +50,12 @@ NOTES = {
     "frechet_projected_noise": "f of noise images: what idempotence alone generates",
     "frechet_reconstruction": "f of test data",
     "accuracy_clean": "classifier on undamaged test data",
+    "accuracy_projected_clean": "the same after f",
+    "frechet_samples": "generated examples in each Frechet distance",
+    "frechet_reference": "test examples in each Frechet distance",
+    "features": "the extractor of the Frechet distances",
+    "parameters": "of the whole model",
+    "train_seconds": "all stages, checkpoints included",
 }
 
 _SEED = 0

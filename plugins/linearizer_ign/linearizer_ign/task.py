@@ -12,13 +12,13 @@ from torch import Tensor
 from linearizer_core.bijections import Chain, Flatten, constant_weights
 from linearizer_core.config import Component
 from linearizer_core.cores import TimeDependentCore
-from linearizer_core.data import Splits
+from linearizer_core.data import DataInfo, Splits
 from linearizer_core.errors import ConfigError
 from linearizer_core.features.perceptual import PerceptualDistance
 from linearizer_core.latent_prior import PriorParts, PriorStage, make_prior
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
-from linearizer_core.task import BuildContext, Report, Stage, Task
+from linearizer_core.task import BuildContext, Report, Stage, Task, TaskCard
 from linearizer_core.validation import validate
 from linearizer_ign.card import card
 from linearizer_ign.config import IdempotentConfig, SampleOptions
@@ -78,8 +78,8 @@ class IdempotentTask(Task):
 
         return evaluate(_own(model), splits, self.config.evaluation, folder)
 
-    def card(self, metrics: Mapping[str, Any]) -> str:
-        return card(metrics)
+    def card(self, info: DataInfo, metrics: Mapping[str, Any]) -> TaskCard:
+        return card(info, metrics)
 
 
 def _own(model: LinearizerModel) -> IdempotentModel:

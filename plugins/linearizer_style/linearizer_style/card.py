@@ -5,22 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from linearizer_core.markdown import figure
+from linearizer_core.task import TaskCard
 
-def section(metrics: Mapping[str, Any]) -> str:
+_USE = """\
+## Style pictures
+
+Each style is one linear operator between the same content maps, so styles mix as matrices, at any strength, and can be undone:
+
+```
+linearizer style styles MODEL
+linearizer style apply PICTURE --model MODEL --mix candy=0.3,mosaic=0.7 --strength 0.8 -o stylised.png
+linearizer style destyle stylised.png --model MODEL --style candy -o back.png
+```"""
+
+
+def card(metrics: Mapping[str, Any]) -> TaskCard:
     """How to use the model, and what its main figures mean."""
-    lines = [
-        "Each style is one linear operator between the same content maps, so styles mix as matrices, at any strength, and can be undone:",
-        "",
-        "```",
-        "linearizer style styles MODEL",
-        "linearizer style apply PICTURE --model MODEL --mix candy=0.3,mosaic=0.7 --strength 0.8 -o stylised.png",
-        "linearizer style destyle stylised.png --model MODEL --style candy -o back.png",
-        "```",
-    ]
-    if "psnr_db" in metrics:
-        lines += [
-            "",
-            f"On {metrics['test_crops']} held-out crops of each style the pictures agree with those of the teacher to {metrics['psnr_db']:.1f} dB; the affine "
-            f"map of colours that fits best gives {metrics['colour_psnr_db']:.1f} dB, the content as it is {metrics['content_psnr_db']:.1f} dB.",
-        ]
-    return "\n".join(lines)
+    section = _USE
+    if {"test_crops", "psnr_db", "colour_psnr_db", "content_psnr_db"} <= metrics.keys():
+        ours, colours, content = (figure(metrics[name]) for name in ("psnr_db", "colour_psnr_db", "content_psnr_db"))
+        section += (
+            f"\n\nOn {figure(metrics['test_crops'])} held-out crops of each style the pictures agree with those of the teacher to {ours} dB; the affine "
+            f"map of colours that fits best gives {colours} dB, the content as it is {content} dB."
+        )
+    return TaskCard(
+        section=section,
+        measured=("psnr_db", "ssim", "colour_psnr_db", "colour_ssim", "content_psnr_db", "content_ssim", "styles_better_than_colour", "test_crops"),
+        exactness=("round_trip_max_abs_err", "destyle_max_abs_err"),
+        limitations=("The figures compare with the teacher that made the pairs, not with what people like.",),
+        pipeline_tag="image-to-image",
+    )

@@ -27,6 +27,10 @@ _BATCH = 32
 _SHOWN = 8
 
 NOTES = {
+    "styles.png": "held-out crops: content, teacher, ours",
+    "strengths.png": "one picture at rising strength of a style",
+    "mixes.png": "one picture in mixes of styles, mixed as matrices",
+    "destyle.png": "stylised pictures, and the content that the inverse gives back",
     "parameters": "of the whole model",
     "test_crops": "held-out crops, of each style",
     "psnr_db": "ours against the teacher, held-out crops, mean over styles",

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from linearizer_core.cores import SpatialCore, TimeDependentCore, latent_shape
-from linearizer_core.data import Splits
+from linearizer_core.data import DataInfo, Splits
 from linearizer_core.errors import ConfigError
 from linearizer_core.features.perceptual import PerceptualDistance
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator
-from linearizer_core.task import BuildContext, Report, Stage, Task
+from linearizer_core.task import BuildContext, Report, Stage, Task, TaskCard
 from linearizer_style.config import StyleConfig
 from linearizer_style.stage import LABEL, StyleStage, one_style_each, spread, stylise
 
@@ -99,7 +99,7 @@ class StyleTask(Task):
 
         return trial_splits()
 
-    def card(self, metrics: Mapping[str, Any]) -> str:
-        from linearizer_style.card import section
+    def card(self, info: DataInfo, metrics: Mapping[str, Any]) -> TaskCard:
+        from linearizer_style.card import card
 
-        return section(metrics)
+        return card(metrics)

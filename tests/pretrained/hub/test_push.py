@@ -24,10 +24,17 @@ pytestmark = [pytest.mark.usefixtures("logged_in"), pytest.mark.filterwarnings("
 STRANGE = ("checkpoint.pt", "optimizer.bin", ".env", "notes.txt", "config.toml")
 
 
+def named(contents: dict[str, bytes], repo: str) -> dict[str, bytes]:
+    """The files as they lie in the repository: their card says how they are loaded from there."""
+    assert b"local-dir:PATH" in contents["README.md"]
+    return {**contents, "README.md": contents["README.md"].replace(b"local-dir:PATH", b"hf-hub:" + repo.encode())}
+
+
 def test_what_is_pushed_comes_back_with_the_same_bits(hub: HubServer, model: Pretrained, folder: Path, contents: dict[str, bytes], tmp_path: Path) -> None:
     url = push(folder, "org/squares")
     first, second = hub.repos["org/squares"].commits  # the Hub makes the first one with the repository
     assert url == f"{hub.url}/org/squares/commit/{second.sha}"
+    contents = named(contents, "org/squares")
     assert {name: second.files[name] for name in contents} == contents
     assert second.files.keys() - contents.keys() == first.files.keys() == {".gitattributes"}
     pulled = pull(HubAddress("org/squares"), tmp_path / "back")
@@ -159,7 +166,7 @@ def test_a_push_that_is_killed_leaves_no_commit_and_goes_on(
     assert sent
     push(folder, "org/squares")
     assert len(hub.repos["org/squares"].commits) == 2
-    assert {name: hub.repos["org/squares"].commits[-1].files[name] for name in contents} == contents
+    assert {name: hub.repos["org/squares"].commits[-1].files[name] for name in contents} == named(contents, "org/squares")
     assert len(hub.asked("PUT")) == sent
 
 
