@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,13 +12,13 @@ from linearizer_core.pretrained.artifact import require_replaceable, swap
 
 
 @contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
+def replacing(folder: Path, require: Callable[[Path], None] = require_replaceable) -> Iterator[Path]:
     """A new folder beside ``folder``, to be filled: at the end it takes its place. Where that fails, the old one stays.
 
-    Raises:
-        ArtifactError: when ``folder`` holds something that is not a saved linearizer.
+    What is replaced is deleted, so ``require`` is asked first: it raises for a folder that holds something else. By default that is `ArtifactError`, for
+    anything but a saved linearizer.
     """
-    require_replaceable(folder)
+    require(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:

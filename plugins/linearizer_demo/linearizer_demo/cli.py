@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from linearizer_core.errors import ConfigError
-from linearizer_core.extras import missing_extra
+from linearizer_demo.extra import require_gradio
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
 
@@ -34,12 +33,7 @@ def demo(
     if hub:
         # Read when huggingface_hub is imported. Visitors who may name any model must not read what only the token of this account may.
         os.environ.setdefault("HF_HUB_DISABLE_IMPLICIT_TOKEN", "1")
-    try:
-        import gradio  # noqa: F401
-    except ModuleNotFoundError as error:
-        if hint := missing_extra(error):
-            raise ConfigError(hint) from error
-        raise
+    require_gradio()
     from linearizer_demo.app import build, launch
     from linearizer_demo.engine import DemoEngine
 

@@ -37,7 +37,8 @@ class DemoEngine:
     visitors do not fight for the processor.
 
     Arguments:
-        models: names from `linearizer list pretrained`, run folders, ``local-dir:PATH``, ``hf-hub:ORG/NAME``; the whole registry when there are none.
+        models: names from `linearizer list pretrained`, run folders, ``local-dir:PATH``, ``hf-hub:ORG/NAME``, or such addresses by the names that visitors
+            see; the whole registry when there are none.
         capacity: how many models are kept in memory.
         hub: whether visitors may name any other model of the Hub.
         tabs: the tabs by name; those of the plugins when none.
@@ -52,11 +53,12 @@ class DemoEngine:
         0.21
     """
 
-    def __init__(self, models: Sequence[str] = (), *, capacity: int = 16, hub: bool = True, tabs: Mapping[str, Tab] | None = None) -> None:
-        names = list(models) or list(plugins.specs("pretrained"))
+    def __init__(self, models: Sequence[str] | Mapping[str, str] = (), *, capacity: int = 16, hub: bool = True, tabs: Mapping[str, Tab] | None = None) -> None:
+        chosen = models or list(plugins.specs("pretrained"))
+        names = {name: uri_of(chosen[name]) for name in chosen} if isinstance(chosen, Mapping) else {name: uri_of(name) for name in chosen}
         if not names:
             raise ConfigError("there is no model to show; name one, such as a run folder, or install a package that ships some")
-        self.shelf = Shelf({name: uri_of(name) for name in names}, capacity=capacity, hub=hub, load=load)
+        self.shelf = Shelf(names, capacity=capacity, hub=hub, load=load)
         found = plugin_tabs() if tabs is None else tabs
         self._serving: dict[str, tuple[str, ...]] = dict.fromkeys(found, ())
         self._lane = ThreadPoolExecutor(1, thread_name_prefix="linearizer-demo")
