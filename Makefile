@@ -23,7 +23,7 @@ quickstart: $(INSTALLED)  ## train, collapse and sample a one-step linearizer on
 test: $(INSTALLED)  ## the whole test suite, one process on each core
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist worksteal
 
-test-slow: $(INSTALLED)  ## what takes longer than the suite may: the demo under load for a minute
+test-slow: $(INSTALLED)  ## what takes longer than the suite may: the demo under load for a minute, a Space in a clean environment
 	$(BIN)/python -m pytest -m slow --timeout 900
 
 test-browser: $(INSTALLED)  ## the demo in a real browser, screenshots in runs/browser; needs the system package chromium, and installs it where it may

@@ -99,7 +99,24 @@ def test_it_runs_by_itself(space: Path, tmp_path: Path) -> None:
     assert Path(core).is_relative_to(space / "vendor")
     assert Path(demo).is_relative_to(space / "vendor")
     assert models.strip() == "none"
-    with subprocess.Popen([sys.executable, "-P", str(space / "app.py")], cwd=tmp_path, env=environment) as process:
+    answers(sys.executable, space, port, environment, tmp_path)
+
+
+@pytest.mark.slow
+def test_it_runs_in_a_clean_environment(space: Path, tmp_path: Path) -> None:
+    """With nothing installed but its requirements."""
+    python = tmp_path / "venv" / "bin" / "python"
+    subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "--requirement", space / "requirements.txt"], check=True)
+    port = _free_port()
+    kept = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    environment = kept | {"GRADIO_SERVER_PORT": str(port), "GRADIO_SERVER_NAME": "127.0.0.1"}
+    answers(str(python), space, port, environment, tmp_path)
+
+
+def answers(python: str, space: Path, port: int, environment: dict[str, str], folder: Path) -> None:
+    """Start the app of a Space, and ask one of its endpoints."""
+    with subprocess.Popen([python, "-P", str(space / "app.py")], cwd=folder, env=environment) as process:
         try:
             _wait_for(f"http://127.0.0.1:{port}/", process)
             client = Client(f"http://127.0.0.1:{port}/", verbose=False)
