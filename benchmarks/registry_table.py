@@ -17,7 +17,7 @@ FIGURES = {
     ),
     "ign": (
         ("psnr_db", "reconstruction {:.1f} dB"),
-        ("idempotency_data", "f(f(x)) against f(x) {:.0e}"),
+        ("idempotency_data", "f(f(x)) against f(x) {:.1g}"),
         ("frechet_prior", "Frechet distance of samples {:.1f}"),
         ("frechet_test_floor", "real against real {:.1f}"),
     ),

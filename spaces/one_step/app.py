@@ -15,6 +15,7 @@ from linearizer_demo.engine import DemoEngine  # noqa: E402
 
 MODELS = {
     "dynamics.fluid-off": "dynamics.fluid-off",
+    "dynamics.fluid-on": "dynamics.fluid-on",
     "dynamics.moving-digit": "dynamics.moving-digit",
     "dynamics.pendulum": "dynamics.pendulum",
     "dynamics.slow-manifold": "dynamics.slow-manifold",
@@ -22,7 +23,9 @@ MODELS = {
     "flow.digits": "flow.digits",
     "flow.emoji64": "flow.emoji64",
     "flow.mnist": "flow.mnist",
+    "flow.mnist-unlabelled": "flow.mnist-unlabelled",
     "ign.digits": "ign.digits",
+    "ign.digits-lattice": "ign.digits-lattice",
     "ign.mnist": "ign.mnist",
     "style.amber": "style.amber",
 }
