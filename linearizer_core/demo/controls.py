@@ -189,7 +189,7 @@ class Picture(Control):
         if given is None and (self.optional or not count):
             if self.optional:
                 return None
-            raise self._refuse(None, "a picture: upload one")
+            raise ConfigError(f"{self.label}: there is no picture yet; upload one")
         number = self.value if given is None else given
         if self.examples is None or isinstance(number, bool) or not isinstance(number, int) or not 0 <= number < count:
             raise self._refuse(given, f"a picture, or the number of an example, 0 to {count - 1}" if count else "a picture")

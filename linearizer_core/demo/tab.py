@@ -60,6 +60,8 @@ class Tab(ABC):
     """A sentence or two on what can be tried, in Markdown."""
     position: ClassVar[int] = 100
     """Where it stands: smaller ones further left."""
+    favourite: ClassVar[str] = ""
+    """The model to begin with, where it is among those that are offered."""
 
     @abstractmethod
     def lacks(self, pretrained: Pretrained) -> str:

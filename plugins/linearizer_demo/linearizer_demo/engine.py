@@ -80,8 +80,8 @@ class DemoEngine:
             raise ConfigError(f"no tab of the demo can use {', '.join(names)}; name a model that generates, projects, stylises or predicts")
 
     def serving(self, tab: str) -> tuple[str, ...]:
-        """The models that a tab can use, of those that are offered."""
-        return self._serving[tab]
+        """The models that a tab can use, of those that are offered; its favourite first."""
+        return tuple(sorted(self._serving[tab], key=lambda model: model != self.tabs[tab].favourite))
 
     def controls(self, tab: str, model: str) -> Sequence[Control]:
         """What can be set in a tab with this model.

@@ -68,7 +68,7 @@ class SliderPart(Part[Slider]):
 
 
 def _slider(control: Slider) -> dict[str, Any]:
-    values = {"minimum": control.minimum, "maximum": control.maximum, "step": control.step, "value": control.value}
+    values = {"minimum": control.minimum, "maximum": control.maximum, "step": control.step, "value": round(control.value, 6)}
     return values | {"label": control.label, "info": control.info or None}
 
 

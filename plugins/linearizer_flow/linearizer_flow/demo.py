@@ -46,6 +46,7 @@ class OneStep(Tab):
         "draw pictures both ways from the same noise, and look for the difference."
     )
     position = 10
+    favourite = "flow.mnist"
 
     def lacks(self, pretrained: Pretrained) -> str:
         if not isinstance(pretrained.task, FlowTask):

@@ -43,6 +43,7 @@ class Project(Tab):
         "since its matrix is a projector."
     )
     position = 20
+    favourite = "ign.mnist"
 
     def lacks(self, pretrained: Pretrained) -> str:
         if not has_pictures(pretrained):

@@ -39,6 +39,12 @@ def test_tabs_are_those_that_a_model_can_serve(engine: DemoEngine, saved: dict[s
     assert engine.serving("everything") == tuple(saved.values())
 
 
+def test_the_favourite_of_a_tab_comes_first(saved: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Everything, "favourite", saved["second"])
+    engine = DemoEngine(list(saved.values()), tabs={"everything": Everything()})
+    assert engine.serving("everything") == (saved["second"], saved["first"], saved["colour"])
+
+
 def test_no_tab_at_all(saved: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="no tab of the demo can use local-dir"):
         DemoEngine([saved["first"]], tabs={"never": Never()})

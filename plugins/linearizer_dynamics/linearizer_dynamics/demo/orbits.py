@@ -41,6 +41,7 @@ class Orbits(Tab):
         "Choose where it starts."
     )
     position = 70
+    favourite = "dynamics.pendulum"
 
     def lacks(self, pretrained: Pretrained) -> str:
         shape = pretrained.config.data.shape

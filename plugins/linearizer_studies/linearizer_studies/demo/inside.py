@@ -39,6 +39,7 @@ class Inside(Tab):
         "See how strong they are, what one of them does to a picture, and how few of them are enough to rebuild it."
     )
     position = 40
+    favourite = "flow.mnist"
 
     def lacks(self, pretrained: Pretrained) -> str:
         if not has_pictures(pretrained):

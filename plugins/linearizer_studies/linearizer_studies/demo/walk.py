@@ -37,6 +37,7 @@ class Walk(Tab):
         "Compare what lies on the way with a plain mixture of pixels."
     )
     position = 30
+    favourite = "flow.mnist"
 
     def lacks(self, pretrained: Pretrained) -> str:
         if not has_pictures(pretrained):
