@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 __all__ = ["code", "escape", "fence", "figure", "render", "scalar", "sentence"]
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|~#&$!@])")
+_SPECIAL = re.compile(r"([\\`*{}\[\]<>|~#&$!@]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")  # _ within a word is no markup
 _LINKED = re.compile(r"://|(?<=www)\.", re.IGNORECASE)
 _PLAIN_CODE = re.compile(r"[\w.,:;/=+() ^-]+", re.ASCII)
 _BACKTICKS = re.compile(r"`+")

@@ -26,6 +26,8 @@ from linearizer_core import hookspecs, plugins
 from linearizer_core.config import OptimizerConfig, StageConfig, TrainingConfig
 from linearizer_core.config_file import load_config
 from linearizer_core.plugins import State
+from linearizer_core.pretrained.artifact import ArtifactConfig
+from linearizer_core.pretrained.hub.layout import LARGEST
 from linearizer_core.specs import CORE_COMMANDS
 from linearizer_flow.evaluation import NOTES
 
@@ -248,6 +250,12 @@ def test_every_option_of_a_run_is_told(model: type[BaseModel], prefix: str) -> N
     cells = " ".join(re.findall(r"^\| (`.*?`) \|", page, re.MULTILINE))
     told = {name.split(".")[0] if not prefix else name for name in re.findall(r"`([\w.]+)`", cells)}
     assert {prefix + name for name in model.model_fields} <= told
+
+
+def test_every_file_and_field_of_a_saved_model_is_told() -> None:
+    files, fields = (DOCS / "artifact.md").read_text(encoding="utf-8").split("\n## The card\n")[0].split("\n## Fields of config.json\n")
+    assert set(re.findall(r"^\| `(\w+)` \|", fields, re.MULTILINE)) == ArtifactConfig.model_fields.keys()
+    assert set(LARGEST) <= set(re.findall(r"^\| `([\w.]+)` \|", files, re.MULTILINE))
 
 
 # --- pages and links -------------------------------------------------------------------------------

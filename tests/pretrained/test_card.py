@@ -104,7 +104,7 @@ def test_the_run_is_told_and_its_configuration_trains_again(tmp_path: Path) -> N
     found = rows(card)
     assert found["steps"] == ["30"]
     assert found["time"] == ["12.35 s (flow 12.35 s)"]
-    assert found["hardware"] == ["x86\\_64 (cpu), 1 process, 2 CPU threads"]
+    assert found["hardware"] == ["x86_64 (cpu), 1 process, 2 CPU threads"]
     assert found["precision"] == ["float32"]
     assert found["versions"] == ["linearizer 0.1.0, torch 2.6.0"]
     assert found["seed"] == ["7"]
@@ -213,13 +213,13 @@ def test_the_cards_of_the_catalog_are_those_of_their_folders(name: str, tmp_path
     loaded = Pretrained.from_pretrained(folder)
     assert loaded.card(name) == card
     results = front_matter(card, tmp_path)["model-index"][0]["results"][0]["metrics"]
-    assert len(results) > 10
+    assert len(results) >= 5
     assert all(loaded.metrics[result["type"]] == result["value"] for result in results)
     for metric, cells in rows(card).items():
         if (measured := metric.strip("`")) in loaded.metrics and loaded.collapse is not None and measured not in type(loaded.collapse).model_fields:
             assert cells[0] == figure(loaded.metrics[measured])
     assert loaded.config.training is not None
-    assert loaded.config.training.hardware.name in card
+    assert f"| {escape(loaded.config.training.hardware.name)} (" in card
 
 
 # --- names and values from anywhere ---------------------------------------------------------------

@@ -14,9 +14,9 @@ _USE = """\
 Each style is one linear operator between the same content maps, so styles mix as matrices, at any strength, and can be undone:
 
 ```
-linearizer style styles MODEL
-linearizer style apply PICTURE --model MODEL --mix candy=0.3,mosaic=0.7 --strength 0.8 -o stylised.png
-linearizer style destyle stylised.png --model MODEL --style candy -o back.png
+linearizer style styles local-dir:PATH
+linearizer style apply PICTURE --model local-dir:PATH --mix candy=0.3,mosaic=0.7 --strength 0.8 -o stylised.png
+linearizer style destyle stylised.png --model local-dir:PATH --style candy -o back.png
 ```"""
 
 

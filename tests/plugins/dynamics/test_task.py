@@ -16,6 +16,7 @@ from linearizer_core.cores import GeneratorCore
 from linearizer_core.data import DataInfo, Splits, TensorTable, stack
 from linearizer_core.errors import ConfigError, NoSamplesError, ShapeMismatchError
 from linearizer_core.factory import build_model, create_core, create_dataset
+from linearizer_core.markdown import figure
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import DecayRotation, Dense
 from linearizer_core.pretrained import load
@@ -224,7 +225,7 @@ def test_a_run_leaves_its_report_and_figures(run: Path) -> None:
     assert all(0 < (run / name).stat().st_size < 300_000 for name in report["figures"])
     card = (run / "model" / "README.md").read_text(encoding="utf-8")
     assert "Any time from one state" in card
-    assert f"eigenvalues {report['eigenvalues']}" in card
+    assert f"| `eigenvalues` | {figure(report['eigenvalues'])} |" in card
 
 
 def test_the_saved_model_predicts_as_the_trained_one(run: Path) -> None:
