@@ -1,6 +1,6 @@
 """Put a trained run into the registry: measured on this machine, with test examples and pictures, small enough to ship.
 
-    python registry/add_model.py RUN NAME CONFIG [--float16] [data.KEY=VALUE ...]
+    python -m registry.add_model RUN NAME CONFIG [--float16] [data.KEY=VALUE ...]
 
 RUN is the run folder and CONFIG the configuration in configs/ that it was trained with: the card quotes it, with DIR for the folder of the data. With
 ``--float16`` weights are rounded before anything is measured. Then register NAME in linearizer_registry/hooks.py.

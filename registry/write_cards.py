@@ -1,6 +1,6 @@
 """Write the cards of the registry anew, from what its folders hold: after a change of their template.
 
-python registry/write_cards.py
+python -m registry.write_cards
 """
 
 from __future__ import annotations
