@@ -21,17 +21,17 @@ def run_push(
 ) -> None:
     """Send a trained model to the Hugging Face Hub in one commit. Only the files of a saved model are sent, never the state of training."""
     from linearizer_core.pretrained import local_folder
-    from linearizer_core.pretrained.hub import HubAddress, files_to_push, push
+    from linearizer_core.pretrained.hub import files_to_push, push
 
     folder = local_folder(model)
     if folder is None:
         raise ConfigError(f"{model} is no folder on this machine; give a run folder or the folder of a saved model")
-    address = HubAddress(repo)
     if not dry_run:
         typer.echo(f"pushed: {push(folder, repo, private=private)}")
         return
-    sizes = files_to_push(folder)
-    typer.echo(f"would be sent to {address.repo}, in one commit:")
+    files = files_to_push(folder, repo)
+    sizes = {name: len(content) if isinstance(content, bytes) else content.stat().st_size for name, content in files.items()}
+    typer.echo(f"would be sent to {repo}, in one commit:")
     for name, size in {**sizes, "in all": sum(sizes.values())}.items():
         typer.echo(f"  {name:<24}{size:>16,} bytes")
     if kept := sorted(path.name for path in folder.iterdir() if path.name not in sizes):

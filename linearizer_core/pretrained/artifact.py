@@ -27,8 +27,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, TypeAdapter, ValidationError
 
+from linearizer_core import plugins
 from linearizer_core.collapse import CollapseReport
-from linearizer_core.config import CollapseConfig, ModelConfig
+from linearizer_core.config import CollapseConfig, Component, ModelConfig
 from linearizer_core.data import DataInfo
 from linearizer_core.errors import ArtifactError
 
@@ -39,7 +40,7 @@ LARGEST_PICTURE = 4 * 2**20
 MOST_PICTURES = 32
 PICTURE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.png")
 _LARGEST_INTEGER = 2**63
-_FILES = frozenset({"config.json", "model.safetensors", "operator.safetensors", "collapse.json", "metrics.json", "notes.json"})
+_FILES = frozenset({"config.json", "model.safetensors", "operator.safetensors", "collapse.json", "metrics.json", "notes.json", "README.md"})
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -98,6 +99,21 @@ class ArtifactConfig(BaseModel):
     sha256: dict[Literal["model.safetensors", "operator.safetensors"], str] = {}
 
 
+def installed_origins(config: ModelConfig) -> tuple[PluginOrigin, ...]:
+    """What the parts of a model are made by on this machine.
+
+    Raises:
+        UnknownNameError: for a part that no usable plugin registered.
+    """
+    parts: dict[str, tuple[plugins.ComponentKind, Component]] = {
+        "task": ("task", config.task),
+        "backbone": ("backbone", config.backbone),
+        "core": ("operator", config.core),
+    }
+    statuses = {part: plugins.provider(kind, chosen.name) for part, (kind, chosen) in parts.items()}
+    return tuple(PluginOrigin(component=part, distribution=status.distribution, version=status.version) for part, status in statuses.items())
+
+
 def digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of each file with tensors in ``folder``, by name."""
     found = {}
@@ -125,7 +141,7 @@ def check_files(folder: Path) -> None:
     home = Path(os.path.realpath(folder))
     repository = home.parent.parent
     places = [home, repository / "blobs", repository.parent / "blobs"] if home.parent.name == "snapshots" else [home]
-    for name in sorted(os.listdir(folder)):
+    for name in sorted(os.listdir(folder)) if folder.is_dir() else ():
         path = folder / name
         if name not in _FILES and path.suffix != ".png":
             continue

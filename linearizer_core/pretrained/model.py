@@ -15,10 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from linearizer_core import plugins
 from linearizer_core.collapse import CollapseReport, collapse_core, measured_collapse
 from linearizer_core.condition import Condition
-from linearizer_core.config import CollapseConfig, Component, ModelConfig
+from linearizer_core.config import CollapseConfig
 from linearizer_core.cores import TimeDependentCore
 from linearizer_core.errors import ArtifactError, LinearizerError, NoSamplesError, PluginError
 from linearizer_core.factory import build_model
@@ -30,11 +29,11 @@ from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator, load_operator, save_operator
 from linearizer_core.pretrained.artifact import (
     ArtifactConfig,
-    PluginOrigin,
     check_digests,
     check_files,
     check_picture,
     digests,
+    installed_origins,
     read_config,
     read_json,
     read_notes,
@@ -200,7 +199,7 @@ class Pretrained:
             save_weights(self.model, staging / "model.safetensors", getattr(torch, self.config.weights))
             if self.operator is not None:
                 save_operator(staging / "operator.safetensors", self.operator)
-            made = replace(self, config=self.config.model_copy(update={"plugins": _origins(self.config.model), "sha256": digests(staging)}))
+            made = replace(self, config=self.config.model_copy(update={"plugins": installed_origins(self.config.model), "sha256": digests(staging)}))
             write_json(staging / "config.json", made.config.model_dump(mode="json"))
             write_json(staging / "metrics.json", dict(self.metrics))
             if self.notes:
@@ -240,8 +239,8 @@ class Pretrained:
             pulled = fetch(HubAddress.parse(folder))
             return replace(cls.from_pretrained(pulled.folder, device=device), source=pulled.address)
         folder = Path(folder)
-        config = read_config(folder)
         check_files(folder)
+        config = read_config(folder)
         try:
             with BuildBudget(*count_elements(folder / "model.safetensors")):
                 task, model = build_model(config.model, config.data, config.seed)
@@ -271,16 +270,3 @@ def _same_bits(first: LinearOperator | None, second: LinearOperator | None) -> b
         return False
     left, right = first.tensors(), second.tensors()
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
-
-
-def _origins(config: ModelConfig) -> tuple[PluginOrigin, ...]:
-    parts: dict[str, tuple[plugins.ComponentKind, Component]] = {
-        "task": ("task", config.task),
-        "backbone": ("backbone", config.backbone),
-        "core": ("operator", config.core),
-    }
-    origins = []
-    for component, (kind, chosen) in parts.items():
-        status = plugins.provider(kind, chosen.name)
-        origins.append(PluginOrigin(component=component, distribution=status.distribution, version=status.version))
-    return tuple(origins)

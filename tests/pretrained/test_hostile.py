@@ -148,7 +148,7 @@ def test_operators_that_are_none_are_refused(folder: Path, tensors: dict[str, to
 # --- files that are none --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*TENSORS, *JSONS, "samples.png"])
+@pytest.mark.parametrize("name", [*TENSORS, *JSONS, "samples.png", "README.md"])
 @pytest.mark.parametrize(
     ("make", "message"),
     [

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 from linearizer_core.errors import HubError
-from linearizer_core.pretrained.artifact import LARGEST_CONFIG, LARGEST_JSON, LARGEST_PICTURE, MOST_PICTURES, PICTURE_NAME
+from linearizer_core.pretrained.artifact import LARGEST_CONFIG, LARGEST_JSON, LARGEST_PICTURE, MOST_PICTURES, PICTURE_NAME, check_files
 
 _LARGEST_TENSORS = 4 * 2**30
 
@@ -48,3 +49,15 @@ def artifact_sizes(sizes: Mapping[str, int], where: str) -> dict[str, int]:
         if size > limits[path]:
             raise HubError(f"{where}: {path} has {size:,} bytes, expected at most {limits[path]:,}; it is not ours")
     return found
+
+
+def artifact_files(folder: Path) -> dict[str, Path]:
+    """The files of a folder that belong to a saved linearizer, by name.
+
+    Raises:
+        ArtifactError: for one that is a link out of the folder, or no regular file.
+        HubError: as `artifact_sizes`.
+    """
+    check_files(folder)
+    sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}
+    return {name: folder / name for name in artifact_sizes(sizes, str(folder))}

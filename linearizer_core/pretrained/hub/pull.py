@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from linearizer_core.errors import ArtifactError, HubError
 from linearizer_core.pretrained.artifact import check_digests, read_config, require_replaceable
 from linearizer_core.pretrained.hub.address import HubAddress
 from linearizer_core.pretrained.hub.errors import hub_calls
-from linearizer_core.pretrained.hub.layout import artifact_sizes
+from linearizer_core.pretrained.hub.layout import artifact_files, artifact_sizes
 from linearizer_core.pretrained.hub.repository import Repository, client, look_up
 from linearizer_core.pretrained.staging import replacing
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoSibling
 
 
 @dataclass(frozen=True)
@@ -37,10 +40,12 @@ def pull(address: HubAddress, folder: Path | None = None) -> Pulled:
     folder = folder.resolve()
     require_replaceable(folder)  # before anything is fetched
     pulled = fetch(address)
-    with hub_calls(str(address)), replacing(folder) as staging:
-        sizes = {path.name: path.stat().st_size for path in pulled.folder.iterdir() if path.is_file()}
-        for name in artifact_sizes(sizes, str(pulled.address)):
-            shutil.copyfile(pulled.folder / name, staging / name)
+    try:
+        with replacing(folder) as staging:
+            for name, path in artifact_files(pulled.folder).items():
+                shutil.copyfile(path, staging / name)
+    except OSError as error:
+        raise HubError(f"{folder} cannot be written ({error.strerror}); make room or give rights there, or choose another folder") from error
     return Pulled(folder, pulled.address)
 
 
@@ -87,28 +92,33 @@ def _download(pinned: HubAddress) -> Path:
     """Fetch what is not in the cache yet, the small file that says what it is first."""
     repository = look_up(pinned.repo, pinned.revision)
     names = artifact_sizes(repository.sizes, str(pinned))
-    with hub_calls(str(pinned)):
-        folder = Path(client().hf_hub_download(pinned.repo, "config.json", revision=pinned.revision)).parent
-    _check_committed(folder, repository, ["config.json"])
+    folder = _fetch_files(repository, ["config.json"])
     read_config(folder)  # a model of another kind is refused before its weights are fetched
-    with hub_calls(str(pinned)):
-        client().snapshot_download(pinned.repo, revision=pinned.revision, allow_patterns=list(names))
-    _check_committed(folder, repository, names)
-    return folder
+    return _fetch_files(repository, list(names))
 
 
-def _check_committed(folder: Path, repository: Repository, names: Iterable[str]) -> None:
-    """What is in the cache is, byte for byte, what was committed. A file that is not leaves the cache, so that the next call fetches it again."""
-    for name in names:
-        path, file = folder / name, repository.files[name]
-        if not path.exists():
-            raise HubError(f"{repository.name}: {name} did not arrive; run it again, what is complete is not fetched twice")
-        expected = file.lfs.sha256 if file.lfs else file.blob_id
-        found = _digest(path, git=file.lfs is None)
-        if found != expected:
-            path.resolve().unlink()
-            path.unlink(missing_ok=True)
-            raise HubError(f"{repository.name}: {name} is damaged (its digest is {found}, committed was {expected}); it was deleted, run it again")
+def _fetch_files(repository: Repository, names: list[str]) -> Path:
+    """Fetch files of a commit: byte for byte what was committed. One that lay damaged in the cache is fetched anew."""
+    for _ in range(2):
+        with hub_calls(repository.name):
+            folder = Path(client().snapshot_download(repository.name, revision=repository.commit, allow_patterns=names))
+        damaged = [problem for name in names if (problem := _drop_damaged(folder / name, repository.files[name]))]
+        if not damaged:
+            return folder
+    raise HubError(f"{repository.name}: {damaged[0]}; run it again, what is complete is not fetched twice")
+
+
+def _drop_damaged(path: Path, file: RepoSibling) -> str:
+    """What is wrong with a file that was fetched, empty where it is what was committed. A damaged one leaves the cache."""
+    if not path.exists():
+        return f"{path.name} did not arrive"
+    expected = file.lfs.sha256 if file.lfs else file.blob_id
+    found = _digest(path, git=file.lfs is None)
+    if found == expected:
+        return ""
+    path.resolve().unlink()
+    path.unlink(missing_ok=True)
+    return f"{path.name} is damaged (its digest is {found}, committed was {expected}) and was deleted"
 
 
 def _digest(path: Path, *, git: bool) -> str:

@@ -2,35 +2,47 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from linearizer_core import __version__
 from linearizer_core.errors import ArtifactError, HubError
 from linearizer_core.pretrained.artifact import LARGEST_JSON, PICTURE_NAME, read_config, read_json
-from linearizer_core.pretrained.hub.address import ANY_ADDRESS, HUB_PREFIX, HubAddress
+from linearizer_core.pretrained.hub.address import HUB_PREFIX, HubAddress
 from linearizer_core.pretrained.hub.errors import hub_calls
-from linearizer_core.pretrained.hub.layout import LARGEST, artifact_sizes
+from linearizer_core.pretrained.hub.layout import LARGEST, artifact_files
 from linearizer_core.pretrained.hub.repository import Repository, client, commit_files, open_repository
 
+_LOADED = re.compile(r'load\("([^"\n]+)"\)')
+"""Where a card says how its model is loaded."""
 
-def files_to_push(folder: Path) -> dict[str, int]:
-    """What `push` sends of a folder, sizes in bytes by name. The folder is loaded first: a broken one is refused.
+
+def files_to_push(folder: Path, repo: str) -> dict[str, Path | bytes]:
+    """What `push` sends of a folder, by name. The folder is loaded first: a broken one is refused.
+
+    The card is made anew for the repository, unless somebody has edited it.
 
     Raises:
         ArtifactError: when it cannot be loaded.
-        HubError: when a file is larger than any that is pulled.
+        HubError: for a name that cannot be one, and when a file is larger than any that is pulled.
     """
     from linearizer_core.pretrained.model import Pretrained  # which imports this package
 
-    Pretrained.from_pretrained(folder)
-    return artifact_sizes({path.name: path.stat().st_size for path in folder.iterdir() if path.is_file()}, str(folder))
+    address = HubAddress(repo)
+    pretrained = Pretrained.from_pretrained(folder)
+    files: dict[str, Path | bytes] = {**artifact_files(folder)}
+    card = (folder / "README.md").read_text(encoding="utf-8") if "README.md" in files else ""
+    told = _LOADED.search(card)
+    if told and card == pretrained.card(told[1]):
+        files["README.md"] = pretrained.card(f"{HUB_PREFIX}{address.repo}").encode()
+    return files
 
 
 def push(folder: Path, repo: str, *, private: bool = False) -> str:
     """Send a saved linearizer to the Hub in one commit; the URL of the commit.
 
     Files of the layout that are in the repository and not in ``folder`` are deleted by the same commit; other files there stay as they are.
-    A repository that does not exist is made. The card names the repository where it said ``local-dir:PATH``.
+    A repository that does not exist is made. The card names the repository, unless it was edited: then it is sent as it is.
 
     Arguments:
         folder: a folder that `linearizer_core.pretrained.Pretrained.save_pretrained` wrote.
@@ -41,18 +53,12 @@ def push(folder: Path, repo: str, *, private: bool = False) -> str:
         ArtifactError: when ``folder`` cannot be loaded.
         HubError: when the repository holds a model of another kind, and for what the Hub answers.
     """
-    address = HubAddress(repo)
-    names = files_to_push(folder)
-    config = read_config(folder)
-    repository = open_repository(address.repo, private=private)
+    files, config = files_to_push(folder, repo), read_config(folder)
+    repository = open_repository(repo, private=private)
     _require_ours(repository)
-    stale = [path for path in repository.files if (path in LARGEST or PICTURE_NAME.fullmatch(path)) and path not in names]
+    stale = [path for path in repository.files if (path in LARGEST or PICTURE_NAME.fullmatch(path)) and path not in files]
     message = f"{config.model.task.name} on {config.data.name}, linearizer {__version__}"
-    contents: dict[str, Path | bytes] = {name: folder / name for name in names}
-    if "README.md" in names:
-        card = (folder / "README.md").read_text(encoding="utf-8")
-        contents["README.md"] = card.replace(ANY_ADDRESS, f"{HUB_PREFIX}{address.repo}").encode()
-    return commit_files(repository, contents, message, delete=stale)
+    return commit_files(repository, files, message, delete=stale)
 
 
 def _require_ours(repository: Repository) -> None:

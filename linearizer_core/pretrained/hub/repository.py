@@ -28,13 +28,15 @@ class Repository:
     Arguments:
         name: ``org/name``.
         kind: ``model`` or ``space``.
-        private: whether only those see it who are allowed to.
+        restricted: whether it is private or gated: only those read it who are allowed to.
+        private: whether it is private.
         commit: the commit, 40 hexadecimal digits.
         files: size and digest of each file by its path.
     """
 
     name: str
     kind: Kind
+    restricted: bool
     private: bool
     commit: str
     files: Mapping[str, RepoSibling]
@@ -64,8 +66,9 @@ def look_up(name: str, revision: str = "main", *, kind: Kind = "model") -> Repos
         files = {file.rfilename: file for file in found.siblings or ()}
         if len(files) > _MOST_FILES:
             raise HubError(f"{name} has {len(files):,} files, which no repository of ours has; give another one")
-        assert found.sha is not None, "no commit"
-        return Repository(name, kind, bool(found.private), found.sha, files)
+        if found.sha is None:
+            raise HubError(f"{name}: the Hub does not say which commit {revision} is; check HF_ENDPOINT")
+        return Repository(name, kind, bool(found.private or getattr(found, "gated", False)), bool(found.private), found.sha, files)
 
 
 def open_repository(name: str, *, kind: Kind = "model", private: bool = False) -> Repository:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from linearizer_core.errors import HubError
 from linearizer_demo.extra import require_gradio
 
 app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
@@ -37,7 +38,11 @@ def demo(
     from linearizer_demo.app import build, launch
     from linearizer_demo.engine import DemoEngine
 
-    page = build(DemoEngine(models or [], capacity=capacity, hub=hub))
+    try:
+        engine = DemoEngine(models or [], capacity=capacity, hub=hub)
+    except HubError as error:
+        raise HubError(f"{error}; or add --no-hub: with it your own token is used" if hub else str(error)) from error
+    page = build(engine)
     address = launch(page, host=host, port=port, share=share, open_browser=open_browser, block=False)
     typer.echo(f"The demo runs at {address} (stop it with Ctrl+C).")
     page.block_thread()

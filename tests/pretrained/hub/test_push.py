@@ -26,8 +26,23 @@ STRANGE = ("checkpoint.pt", "optimizer.bin", ".env", "notes.txt", "config.toml")
 
 def named(contents: dict[str, bytes], repo: str) -> dict[str, bytes]:
     """The files as they lie in the repository: their card says how they are loaded from there."""
-    assert b"local-dir:PATH" in contents["README.md"]
-    return {**contents, "README.md": contents["README.md"].replace(b"local-dir:PATH", b"hf-hub:" + repo.encode())}
+    card = contents["README.md"].decode()
+    assert 'load("local-dir:PATH")' in card
+    here = card.replace('load("local-dir:PATH")', f'load("hf-hub:{repo}")').replace("local-dir:PATH --n", f"hf-hub:{repo} --n")
+    here = here.replace("doctor local-dir:PATH", f"doctor hf-hub:{repo}").replace("pip install linearizer\n", "pip install 'linearizer[hub]'\n")
+    return {**contents, "README.md": here.replace("flow on squares", "squares").encode()}
+
+
+def test_a_card_names_the_repository_unless_somebody_edited_it(hub: HubServer, model: Pretrained, tmp_path: Path) -> None:
+    folder = model.save_pretrained(tmp_path / "saved", address="flow.squares")
+    push(folder, "org/one")
+    pushed = hub.repos["org/one"].commits[-1].files["README.md"].decode()
+    assert pushed == Pretrained.from_pretrained(folder).card("hf-hub:org/one")
+    assert "flow.squares" not in pushed
+    edited = (folder / "README.md").read_text() + "\nMy own words on local-dir:PATH.\n"
+    (folder / "README.md").write_text(edited)
+    push(folder, "org/two")
+    assert hub.repos["org/two"].commits[-1].files["README.md"].decode() == edited
 
 
 def test_what_is_pushed_comes_back_with_the_same_bits(hub: HubServer, model: Pretrained, folder: Path, contents: dict[str, bytes], tmp_path: Path) -> None:
@@ -69,7 +84,7 @@ def test_of_a_run_only_the_saved_model_leaves_the_machine(
     assert done.stdout == f"pushed: {hub.url}/org/squares/commit/{commit.sha}\n"
     assert commit.files.keys() - {".gitattributes"} == contents.keys()
     assert not any(b"secret" in request.body for request in hub.asked("."))
-    for name, content in contents.items():
+    for name, content in named(contents, "org/squares").items():
         assert f"{name} {len(content):,} bytes" in " ".join(dry.stdout.split())
     shown, _, kept = dry.stdout.partition("stays here: ")
     assert not any(name in shown for name in STRANGE)
@@ -83,7 +98,7 @@ def test_a_dry_run_needs_neither_token_nor_network(
     hub.stop()
     done = linearizer("push", str(folder), "org/squares", "--dry-run")
     assert done.returncode == 0, done.stderr
-    assert f"in all {sum(map(len, contents.values())):,} bytes" in " ".join(done.stdout.split())
+    assert f"in all {sum(map(len, named(contents, 'org/squares').values())):,} bytes" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("damage", ["truncated", "edited", "foreign picture"])

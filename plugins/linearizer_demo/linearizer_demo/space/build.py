@@ -15,10 +15,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from linearizer_core import plugins
 from linearizer_core.errors import ConfigError
 from linearizer_core.files import write_text
-from linearizer_core.pretrained import HUB_PREFIX, LOCAL_PREFIX, artifact_folder, load, uri_of
-from linearizer_core.pretrained.hub.layout import artifact_sizes
+from linearizer_core.pretrained import HUB_PREFIX, LOCAL_PREFIX, Pretrained, artifact_folder, load, uri_of
+from linearizer_core.pretrained.artifact import installed_origins
+from linearizer_core.pretrained.hub.layout import artifact_files
+from linearizer_core.pretrained.hub.repository import look_up
 from linearizer_core.pretrained.staging import replacing
-from linearizer_demo.engine import DemoEngine
+from linearizer_demo.engine import plugin_tabs
 from linearizer_demo.space.requirements import OWN, requirements
 from linearizer_demo.space.vendor import vendor
 
@@ -49,14 +51,16 @@ def space_models(models: Sequence[str]) -> list[SpaceModel]:
     """Load each of ``models``, and say how a Space has it. A model of the Hub is pinned to the commit that it has now.
 
     Raises:
-        ConfigError: for two models of one name, and where no tab of the demo can use any of them.
+        ConfigError: for two models of one name, for one that the Space could not read, and where no tab of the demo can use any of them.
         LinearizerError: for a model that cannot be loaded.
     """
-    found = [_space_model(text) for text in models or plugins.specs("pretrained")]
+    loaded = {text: load(uri_of(text)) for text in models or plugins.specs("pretrained")}
+    found = [_space_model(text, pretrained) for text, pretrained in loaded.items()]
     names = [model.name for model in found]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"two models are called {twice[0]!r}; rename one of the folders")
-    DemoEngine(models)
+    if all(tab.lacks(pretrained) for tab in plugin_tabs().values() for pretrained in loaded.values()):
+        raise ConfigError(f"no tab of the demo can use {', '.join(names)}; name a model that generates, projects, stylises or predicts")
     return found
 
 
@@ -76,9 +80,8 @@ def build_space(models: Sequence[SpaceModel], folder: Path, title: str) -> Path:
             if model.folder is not None:
                 copied = staging / model.address.removeprefix(LOCAL_PREFIX)
                 copied.mkdir(parents=True)
-                sizes = {path.name: path.stat().st_size for path in model.folder.iterdir() if path.is_file()}
-                for name in artifact_sizes(sizes, str(model.folder)):
-                    shutil.copyfile(model.folder / name, copied / name)
+                for name, path in artifact_files(model.folder).items():
+                    shutil.copyfile(path, copied / name)
     return folder
 
 
@@ -114,15 +117,20 @@ def require_space(folder: Path) -> None:
         raise ConfigError(f"{folder} exists and is no Space of ours (its README.md has no tag {MARK}); choose another folder")
 
 
-def _space_model(text: str) -> SpaceModel:
+def _space_model(text: str, pretrained: Pretrained) -> SpaceModel:
     uri = uri_of(text)
-    pretrained = load(uri)
-    origins = {(origin.distribution, origin.version) for origin in pretrained.config.plugins}
+    # What is installed here, not what the file names: anybody may have written that.
+    origins = {(origin.distribution, origin.version) for origin in installed_origins(pretrained.config.model)}
     others = tuple(sorted(f"{name}=={number}" for name, number in origins if name != OWN))
     if uri.startswith(LOCAL_PREFIX):
         path = Path(uri.removeprefix(LOCAL_PREFIX)).resolve()
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", path.parent.name if path.name == "model" else path.name).strip(".-") or "model"
         return SpaceModel(name, f"{LOCAL_PREFIX}models/{name}", artifact_folder(path), others)
     if pretrained.source is not None:
+        if look_up(pretrained.source.repo, pretrained.source.revision).restricted:
+            raise ConfigError(
+                f"{pretrained.source} is private or gated, which the Space could not read; where it may be seen by all visitors, pull it with "
+                "`linearizer pull -o FOLDER` and name the folder"
+            )
         return SpaceModel(pretrained.source.repo, str(pretrained.source), None, others)
     return SpaceModel(uri, uri, None, others)

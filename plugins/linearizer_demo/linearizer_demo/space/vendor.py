@@ -12,7 +12,7 @@ from linearizer_core import plugins
 from linearizer_demo.space.requirements import OWN
 
 _GROUP = "linearizer"
-_LEFT_OUT = shutil.ignore_patterns("__pycache__", "*.pyc")
+_CACHES = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
 def vendor(folder: Path, models: Collection[str]) -> None:
@@ -22,12 +22,13 @@ def vendor(folder: Path, models: Collection[str]) -> None:
     """
     own = distribution(OWN)
     entries = [entry for entry in own.entry_points if entry.group == _GROUP]
+    left = [spec.folder() for name, spec in plugins.specs("pretrained").items() if name not in models]
+
+    def unwanted(parent: str, names: list[str]) -> set[str]:
+        return _CACHES(parent, names) | {name for name in names if Path(parent, name) in left}
+
     for module in sorted({"linearizer_core", *(entry.value.partition(".")[0] for entry in entries)}):
-        shutil.copytree(_source(module), folder / module, ignore=_LEFT_OUT)
-    for name, spec in plugins.specs("pretrained").items():
-        package, _, relative = spec.location.partition(":")
-        if name not in models and (folder / package).is_dir():
-            shutil.rmtree(folder / package / relative)
+        shutil.copytree(_source(module), folder / module, ignore=unwanted)
     information = folder / f"{OWN}-{own.version}.dist-info"
     information.mkdir()
     (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {OWN}\nVersion: {own.version}\n", encoding="utf-8")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,7 +21,7 @@ from huggingface_hub import metadata_load
 from packaging.requirements import Requirement
 
 from linearizer_core import plugins
-from linearizer_core.errors import ConfigError
+from linearizer_core.errors import ArtifactError, ConfigError
 from linearizer_core.pretrained import load
 from linearizer_demo.space import SpaceModel, build_space, space_models
 from linearizer_demo.space.build import MARK, space_files
@@ -151,7 +153,28 @@ def test_a_title_that_cannot_be(title: str, tmp_path: Path) -> None:
 
 def test_two_models_of_one_name(saved: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="two models are called 'first'"):
-        space_models([saved["first"], saved["first"]])
+        space_models([saved["first"], saved["first"].removeprefix("local-dir:")])
+
+
+def test_a_file_says_nothing_of_what_is_installed(saved: dict[str, str], tmp_path: Path) -> None:
+    """Requirements run code when they are installed, and anybody may have written a model's config.json."""
+    folder = tmp_path / "forged"
+    shutil.copytree(saved["first"].removeprefix("local-dir:"), folder)
+    config = json.loads((folder / "config.json").read_text())
+    config["plugins"] = [{"component": "task", "distribution": "evil-package", "version": "6.6.6"}]
+    (folder / "config.json").write_text(json.dumps(config))
+    (model,) = space_models([str(folder)])
+    assert model.distributions == ()
+
+
+def test_a_private_file_does_not_become_part_of_a_space(saved: dict[str, str], tmp_path: Path) -> None:
+    folder = tmp_path / "linked"
+    shutil.copytree(saved["first"].removeprefix("local-dir:"), folder)
+    (tmp_path / "secret").write_text("secret")
+    (folder / "README.md").unlink()
+    (folder / "README.md").symlink_to(tmp_path / "secret")
+    with pytest.raises(ArtifactError, match=r"README\.md is a link to .*secret, which is outside"):
+        space_models([str(folder)])
 
 
 def test_the_space_in_this_repository_is_what_is_built() -> None:

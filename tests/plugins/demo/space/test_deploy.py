@@ -48,6 +48,17 @@ def test_somebody_elses_space_stays_as_it_is(hub: HubServer, space: Path) -> Non
     assert len(hub.repos["org/shop"].commits) == 1
 
 
+def test_a_model_that_the_space_could_not_read_is_refused(hub: HubServer, saved: dict[str, str]) -> None:
+    files = {path.name: path.read_bytes() for path in Path(saved["first"].removeprefix("local-dir:")).iterdir()}
+    hub.add("org/open", files)
+    hub.add("org/closed", files, private=True)
+    (model,) = space_models(["hf-hub:org/open"])
+    assert model.name == "org/open"
+    assert model.address == f"hf-hub:org/open@{hub.repos['org/open'].commits[-1].sha}"
+    with pytest.raises(ConfigError, match="is private or gated, which the Space could not read"):
+        space_models(["hf-hub:org/closed"])
+
+
 @pytest.mark.parametrize("repo", ["../etc", "org", "org/na me"])
 def test_a_name_that_cannot_be(hub: HubServer, space: Path, repo: str) -> None:
     with pytest.raises((HubError, ConfigError)):
