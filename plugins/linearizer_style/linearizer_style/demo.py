@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cache
 from typing import final
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from linearizer_core.bijections import constant_weights
-from linearizer_core.demo import Control, Fact, Output, Picture, Shown, Slider, Tab, Weights
+from linearizer_core.demo import Choice, Control, Fact, Output, Picture, Seed, Shown, Slider, Tab, Weights
 from linearizer_core.demo.controls import MOST_WEIGHTS
 from linearizer_core.demo.facts import clocked, decibels, duration
 from linearizer_core.demo.pictures import picture_shape, showable
@@ -22,6 +22,7 @@ from linearizer_core.pretrained import Pretrained
 from linearizer_style.opened import OpenedStyles, opened
 from linearizer_style.task import StyleTask
 
+AS_SET, CHANCE = "as set", "by chance"
 _LONGEST = 3
 _SIDE = 192
 """Pixels of the shorter side of the largest picture: an inverse takes a second there."""
@@ -55,8 +56,10 @@ class Styles(Tab):
                 info="the first two are photos by danielbuechele and vultilion, CC BY" if examples is not None else "",
             ),
             Weights("styles", "Styles", names=names, value={names[0]: 1.0}),
+            Choice("weights", "Weights", options=(AS_SET, CHANCE), info="by chance: any mix is as likely as any other, and the sum is 1"),
             Slider("strength", "Strength", minimum=0, maximum=1.5, value=1.0, step=0.05, info="0: the picture, 1: the style, beyond 1: more of it"),
             Slider("side", "Shorter side, pixels", minimum=64, maximum=_SIDE, value=128, step=32, info="the picture is scaled first; larger ones take longer"),
+            Seed(info="of the weights by chance"),
         ]
 
     def outputs(self) -> Sequence[Output]:
@@ -67,12 +70,12 @@ class Styles(Tab):
         ]
 
     @torch.no_grad()
-    def show(self, pretrained: Pretrained, *, picture: Tensor, styles: dict[str, float], strength: float, side: int) -> Shown:
+    def show(self, pretrained: Pretrained, *, picture: Tensor, styles: dict[str, float], weights: str, strength: float, side: int, seed: int) -> Shown:
         model = opened(pretrained)
         content = (scaled(picture, side) if _any_size(model) else picture).to(next(pretrained.model.parameters()))
         _, height, width = content.shape
         mixer, padded = model.fitted(content)
-        chosen = {name: weight for name, weight in styles.items() if weight}
+        chosen = {name: weight for name, weight in (styles if weights == AS_SET else _by_chance(styles, seed)).items() if weight}
         f = mixer.mix(chosen or styles, strength if chosen else 0.0)
         with constant_weights():
             styled, seconds = clocked(lambda: f(padded[None]))
@@ -109,10 +112,17 @@ def scaled(picture: Tensor, side: int) -> Tensor:
     return functional.interpolate(picture[None], size=size, mode="bicubic", antialias=True)[0].clamp(0, 1)
 
 
+def _by_chance(styles: Iterable[str], seed: int) -> dict[str, float]:
+    """Weights that are uniform among those of sum 1: exponential ones, divided by their sum."""
+    names = list(styles)
+    drawn = torch.empty(len(names), dtype=torch.float64).exponential_(generator=torch.Generator().manual_seed(seed))
+    return dict(zip(names, (drawn / drawn.sum()).tolist(), strict=True))
+
+
 def _mixed(chosen: dict[str, float], strength: float) -> str:
     if not chosen or not strength:
         return "No style at all: the matrix is the identity."
-    named = " + ".join(f"{weight:g} {name}" for name, weight in chosen.items())
+    named = " + ".join(f"{weight:.3g} {name}" for name, weight in chosen.items())
     return f"{named}, at strength {strength:g}, is one matrix."
 
 

@@ -73,3 +73,18 @@ def fact(found: Shown, label: str) -> str:
 
 def examples(splits: Splits, count: int) -> Tensor:
     return stack(splits.test, count)["x"]
+
+
+def same(first: Shown, second: Shown) -> bool:
+    """Whether all that is shown is the same, bit for bit."""
+    pairs = [(value, second.outputs[name]) for name, value in first.outputs.items()]
+    return all(torch.equal(one, other) if isinstance(one, Tensor) and isinstance(other, Tensor) else one == other for one, other in pairs)
+
+
+def require_seeded(tab: Tab, pretrained: Pretrained, **chosen: Any) -> None:
+    """With ``chosen`` values the seed alone decides what is shown; without them nothing depends on it."""
+    first = shown(tab, pretrained, **chosen, seed=1)
+    assert same(first, shown(tab, pretrained, **chosen, seed=1))
+    assert not same(first, shown(tab, pretrained, **chosen, seed=2))
+    assert not same(first, shown(tab, pretrained))
+    assert same(shown(tab, pretrained), shown(tab, pretrained, seed=1))

@@ -19,12 +19,13 @@ from linearizer_core.pretrained.examples import EXAMPLES, draw_examples
 from linearizer_core.testing import TabSubject, run_checks
 from linearizer_dynamics.config import KoopmanaePendulumConfig
 from linearizer_dynamics.data.swing import Swing
+from linearizer_dynamics.demo import frames
 from linearizer_dynamics.demo.frames import Dynamics
 from linearizer_dynamics.demo.orbit import bounds, returns_after
-from linearizer_dynamics.demo.orbits import Orbits, _true
+from linearizer_dynamics.demo.orbits import CHANCE, Orbits, _by_chance, _ranges, _true
 from linearizer_dynamics.prediction import predict
 
-from .models import fact, made, picture, shown
+from .models import fact, made, picture, require_seeded, shown
 
 FILMS, ORBITS = Dynamics(), Orbits()
 SMALL = Component(name="coupling", levels=[], dense={"couplings": 2, "width": 16})
@@ -94,6 +95,14 @@ def test_what_stays(films: dict[str, Pretrained]) -> None:
     assert float(norms[0]) == pytest.approx(float(norms[1]), rel=1e-3)
 
 
+def test_an_example_by_chance(films: dict[str, Pretrained]) -> None:
+    require_seeded(FILMS, films["examples"], frame=frames.CHANCE)
+    examples = films["examples"].examples()
+    assert examples is not None
+    found = shown(FILMS, films["examples"], frame=frames.CHANCE, sketch=torch.ones(1, 8, 8), seed=1)
+    assert any(torch.equal(picture(found, "frame")[0], each) for each in examples)
+
+
 # --- orbits ----------------------------------------------------------------------------------------------
 
 
@@ -141,3 +150,14 @@ def test_facts_of_an_orbit(orbits: dict[str, Pretrained]) -> None:
     assert "solved step by step" in known.sentence
     assert "no true orbit" in unknown.sentence
     assert all("true orbit" not in each.label for each in unknown.facts)
+
+
+def test_a_start_by_chance(orbits: dict[str, Pretrained]) -> None:
+    require_seeded(ORBITS, orbits["fluid"], start=CHANCE)
+    ranges = _ranges(orbits["fluid"])
+    starts = torch.tensor([_by_chance(ranges, seed) for seed in range(200)])
+    low, high = torch.tensor(ranges).mT
+    assert bool(((low <= starts) & (starts <= high)).all())
+    assert torch.allclose(starts.mean(0), (low + high) / 2, atol=0.1 * float((high - low).max()))
+    told = ", ".join(f"{name} = {value:.3g}" for name, value in zip(("x1", "x2", "x3"), _by_chance(ranges, 1), strict=True))
+    assert fact(shown(ORBITS, orbits["fluid"], start=CHANCE, seed=1), "Start by chance") == told

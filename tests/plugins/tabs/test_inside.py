@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import torch
 
+from linearizer_core.config import Component
 from linearizer_core.metrics import psnr
 from linearizer_core.pretrained import Pretrained
 from linearizer_core.testing import TabSubject, run_checks
+from linearizer_studies.demo.chance import CHANCE, CHOSEN, DRAWN, pictures_by_seed, sources
 from linearizer_studies.demo.inside import Inside
 
-from .models import fact, picture, shown
+from .models import fact, made, picture, require_seeded, shown
 
 TAB = Inside()
 
@@ -31,13 +35,13 @@ def test_all_directions_are_the_whole_map(projector: Pretrained) -> None:
 
 
 def test_a_flow_rebuilds_by_its_pseudo_inverse(flows: dict[str, Pretrained]) -> None:
-    made = flows["none"]
-    examples = made.examples()
+    flow = flows["none"]
+    examples = flow.examples()
     assert examples is not None
     with torch.no_grad():
-        f = made.linearizer()
+        f = flow.linearizer()
         whole = f(f.pinv()(examples[5:6])).clamp(0, 1)
-    assert torch.allclose(picture(shown(TAB, made, picture=5, kept=12), "rebuilt")[1:2], whole, atol=1e-4)
+    assert torch.allclose(picture(shown(TAB, flow, picture=5, kept=12), "rebuilt")[1:2], whole, atol=1e-4)
 
 
 def test_what_is_rebuilt_gains_with_every_direction_in_the_latent_space(projector: Pretrained) -> None:
@@ -67,3 +71,21 @@ def test_facts(flows: dict[str, Pretrained], projector: Pretrained) -> None:
 
 def test_a_flow_under_labels_has_an_operator_for_any_label(flows: dict[str, Pretrained]) -> None:
     assert TAB.lacks(flows["published"]) == ""
+
+
+def test_a_picture_drawn_by_the_model(projector: Pretrained) -> None:
+    require_seeded(TAB, projector, pictures=DRAWN)
+    assert torch.equal(picture(shown(TAB, projector, pictures=DRAWN, seed=3), "rebuilt")[:1], projector.sample(1, seed=3).clamp(0, 1))
+
+
+def test_where_nothing_is_drawn_examples_come_by_chance(projector: Pretrained) -> None:
+    bare = made(Component(name="dynamics"), Component(name="generator"), projector.config.data)
+    maps = dataclasses.replace(bare, pictures=projector.pictures)
+    examples = maps.examples()
+    assert examples is not None
+    assert (sources(bare), sources(maps)) == ((CHOSEN,), (CHOSEN, CHANCE))
+    found = pictures_by_seed(maps, 2, 3)
+    places = [[number for number, each in enumerate(examples) if torch.equal(each, one)] for one in found]
+    assert len({place for each in places for place in each}) == 2
+    assert torch.equal(found, pictures_by_seed(maps, 2, 3))
+    assert not torch.equal(found, pictures_by_seed(maps, 2, 4))

@@ -13,10 +13,10 @@ from linearizer_core.metrics import psnr
 from linearizer_core.operators import Convolution
 from linearizer_core.pretrained import Pretrained
 from linearizer_core.testing import TabSubject, run_checks
-from linearizer_style.demo import Styles, scaled
+from linearizer_style.demo import CHANCE, Styles, _by_chance, scaled
 from linearizer_style.opened import opened
 
-from .models import fact, made, picture, shown
+from .models import fact, made, picture, require_seeded, shown
 
 TAB = Styles()
 NAMES = ("candy", "mosaic", "udnie")
@@ -51,6 +51,22 @@ def test_it_is_the_mix(free: Pretrained) -> None:
     styled = opened(free).apply(upload, lambda mixer: mixer.mix({"candy": 0.3, "udnie": 0.7}, 1.2))
     assert torch.allclose(picture(found, "styled")[0], styled, atol=1e-5)
     assert "0.3 candy + 0.7 udnie, at strength 1.2" in found.sentence
+
+
+def test_weights_by_chance(bound: Pretrained) -> None:
+    require_seeded(TAB, bound, weights=CHANCE)
+    weights = _by_chance(NAMES, 3)
+    found = shown(TAB, bound, weights=CHANCE, styles={}, seed=3)
+    assert torch.equal(picture(found, "styled"), picture(shown(TAB, bound, styles=weights), "styled"))
+    assert " + ".join(f"{weight:.3g} {name}" for name, weight in weights.items()) in found.sentence
+
+
+def test_any_weights_by_chance_are_as_likely_as_others() -> None:
+    """Uniform on a triangle: the mean is its centre, and each weight is below t with probability 1 - (1 - t)^2."""
+    drawn = torch.tensor([list(_by_chance(NAMES, seed).values()) for seed in range(2000)])
+    assert torch.allclose(drawn.sum(1), torch.ones(2000))
+    for t in (0.25, 0.5):
+        assert torch.allclose((drawn < t).float().mean(0), torch.full((3,), 1 - (1 - t) ** 2), atol=0.05)
 
 
 @pytest.mark.parametrize("given", [{"strength": 0.0}, {"styles": {}}, {"styles": {}, "strength": 0.7}])

@@ -11,9 +11,10 @@ from torch import Tensor
 from linearizer_core.pretrained import Pretrained
 from linearizer_core.space import InducedSpace
 from linearizer_core.testing import TabSubject, run_checks
+from linearizer_studies.demo.chance import DRAWN
 from linearizer_studies.demo.walk import DIFFERENCE, LINE, MEAN, SCALED, SUM, Walk
 
-from .models import fact, picture, shown
+from .models import fact, picture, require_seeded, shown
 
 TAB = Walk()
 
@@ -69,3 +70,9 @@ def test_only_what_is_kept(projector: Pretrained) -> None:
         examples = projector.examples()
         assert examples is not None
         assert torch.allclose(found[:1], f(examples[:1]).clamp(0, 1), atol=1e-5)
+
+
+def test_pictures_drawn_by_the_model(flows: dict[str, Pretrained]) -> None:
+    require_seeded(TAB, flows["label"], pictures=DRAWN)
+    found = picture(shown(TAB, flows["label"], pictures=DRAWN, kept=False, seed=3), "induced")
+    assert torch.allclose(found[[0, -1]], flows["label"].sample(2, seed=3).clamp(0, 1), atol=1e-4)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from linearizer_core.bijections import constant_weights
-from linearizer_core.demo import Control, Fact, Output, Picture, Shown, Sketch, Slider, Tab
+from linearizer_core.demo import Choice, Control, Fact, Output, Picture, Seed, Shown, Sketch, Slider, Tab
 from linearizer_core.demo.facts import clocked, digits, duration
 from linearizer_core.demo.pictures import has_pictures, picture_shape, showable
 from linearizer_core.metrics import max_abs_error
@@ -18,6 +18,7 @@ from linearizer_dynamics.demo.orbit import TURNS, bounds, returns_after
 from linearizer_dynamics.prediction import decode, encode, generator_of, predict
 from linearizer_dynamics.task import DynamicsTask
 
+PICTURE, CHANCE = "the picture", "an example by chance"
 _FRAMES = 37
 _STRIP = 13
 
@@ -42,8 +43,10 @@ class Dynamics(Tab):
         return [
             Sketch("sketch", "Draw the frame at time 0", shape=shape, info="nothing drawn: the picture beside it is taken"),
             Picture("picture", "Or take a picture", shape=shape, examples=examples, optional=examples is None),
+            Choice("frame", "Begin with", options=(PICTURE,) if examples is None else (PICTURE, CHANCE)),
             Slider("time", "Time", minimum=-back, maximum=forth, value=round(forth / 12, 4), step=(back + forth) / 400, info="any real number"),
             Slider("span", "Film from minus to plus", minimum=min(back, forth) / 10, maximum=min(back, forth), value=min(back, forth) / 3, step=forth / 100),
+            Seed(info="of the example by chance"),
         ]
 
     def outputs(self) -> Sequence[Output]:
@@ -54,23 +57,23 @@ class Dynamics(Tab):
         ]
 
     @torch.no_grad()
-    def show(self, pretrained: Pretrained, *, sketch: Tensor | None, picture: Tensor | None, time: float, span: float) -> Shown:
+    def show(self, pretrained: Pretrained, *, sketch: Tensor | None, picture: Tensor | None, frame: str, time: float, span: float, seed: int) -> Shown:
         model, core = pretrained.model, generator_of(pretrained.model)
-        given = sketch if sketch is not None else picture
-        if given is None:
-            given = _bar(picture_shape(pretrained))
+        examples = pretrained.examples() if frame == CHANCE else None
+        drawn = None if examples is None else examples[int(torch.randint(len(examples), (), generator=torch.Generator().manual_seed(seed)))]
+        given = next(each for each in (drawn, sketch, picture, _bar(picture_shape(pretrained))) if each is not None)
         x = given[None].to(next(model.parameters()))
         times = torch.linspace(-span, span, _FRAMES, dtype=torch.float64)
         with constant_weights():
             start = encode(model, x[:, None])[:, 0]
-            frame, seconds = clocked(lambda: predict(model, x, torch.tensor([time], dtype=torch.float64)))
+            then, seconds = clocked(lambda: predict(model, x, torch.tensor([time], dtype=torch.float64)))
             film = predict(model, x, times)[0]
             there = core.evolve(start, time)
             back = decode(model, core.evolve(there, -time).to(x.dtype)[:, None])[:, 0, : x.shape[1]]
         turn = returns_after(core, start[0])
         chosen = torch.linspace(0, _FRAMES - 1, _STRIP).round().long()
         return Shown(
-            {"frame": showable(torch.cat([x, frame[0]])), "strip": showable(film[chosen]), "film": showable(film)},
+            {"frame": showable(torch.cat([x, then[0]])), "strip": showable(film[chosen]), "film": showable(film)},
             [
                 Fact("Comes back after", f"t = {digits(turn)}" if turn is not None else f"not within {TURNS} turns"),
                 Fact("Time for one frame, near or far", duration(seconds)),

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from linearizer_core.bijections import Chain, constant_weights
-from linearizer_core.demo import Control, Fact, Output, Shown, Slider, Tab, Toggle
+from linearizer_core.demo import Choice, Control, Fact, Output, Seed, Shown, Slider, Tab, Toggle
 from linearizer_core.demo.facts import clocked, digits, duration
 from linearizer_core.figures.panels import INK, MUTED, as_png
 from linearizer_core.pretrained import Pretrained
@@ -23,6 +23,7 @@ from linearizer_dynamics.known import known_system
 from linearizer_dynamics.prediction import encode, generator_of, predict
 from linearizer_dynamics.standardize import Standardize
 
+AS_SET, CHANCE = "as set", "by chance"
 _COORDINATES = ("x1", "x2", "x3")
 _POINTS = 241
 _STEP = 0.02
@@ -48,11 +49,11 @@ class Orbits(Tab):
         return missing(pretrained) or ("" if len(shape) == 1 and 2 <= shape[0] <= len(_COORDINATES) else "states of two or three numbers")
 
     def controls(self, pretrained: Pretrained) -> Sequence[Control]:
-        mean, reach = _scale(pretrained)
+        ranges = _ranges(pretrained)
         starts = []
         for number, name in enumerate(_COORDINATES):
-            if number < len(mean):
-                low, high = (float(f"{float(mean[number] + sign * reach[number]):.2g}") for sign in (-1, 1))
+            if number < len(ranges):
+                low, high = ranges[number]
                 start = low + (high - low) * (0.7 if number == 0 else 0.5)
                 starts.append(Slider(name, name, minimum=low, maximum=high, value=round(start, 3), step=round((high - low) / 100, 6)))
             else:
@@ -60,8 +61,10 @@ class Orbits(Tab):
         _, forth = _bounds(pretrained)
         return [
             *starts,
+            Choice("start", "Start", options=(AS_SET, CHANCE), info="by chance: anywhere in the range of the sliders above"),
             Slider("time", "Time", minimum=forth / 20, maximum=forth, value=forth / 2, step=forth / 100, info="how far the orbit is followed"),
             Toggle("back", "Backward too", info="as far as it can be, in light blue"),
+            Seed(info="of the start by chance"),
         ]
 
     def outputs(self) -> Sequence[Output]:
@@ -71,23 +74,26 @@ class Orbits(Tab):
         ]
 
     @torch.no_grad()
-    def show(self, pretrained: Pretrained, *, x1: float, x2: float, x3: float, time: float, back: bool) -> Shown:
+    def show(self, pretrained: Pretrained, *, x1: float, x2: float, x3: float, start: str, time: float, back: bool, seed: int) -> Shown:
         model, core = pretrained.model, generator_of(pretrained.model)
-        x = torch.tensor([[x1, x2, x3][: pretrained.config.data.shape[0]]]).to(next(model.parameters()))
+        state = [x1, x2, x3][: pretrained.config.data.shape[0]] if start == AS_SET else _by_chance(_ranges(pretrained), seed)
+        x = torch.tensor([state]).to(next(model.parameters()))
         past = -min(time, _bounds(pretrained)[0]) if back else 0.0
         times = torch.cat([torch.linspace(past, 0, _POINTS if back else 1, dtype=torch.float64), torch.linspace(0, time, _POINTS, dtype=torch.float64)[1:]])
         with constant_weights():
             found, seconds = clocked(lambda: predict(model, x, times)[0].double().cpu())
-            start = encode(model, x[:, None])[0, 0]
-            end = core.evolve(start, time)
+            z = encode(model, x[:, None])[0, 0]
+            end = core.evolve(z, time)
         true = _true(pretrained.config.data.name, x[0].double().cpu(), times)
-        turn = returns_after(core, start)
+        turn = returns_after(core, z)
         facts = [
             Fact("Comes back after", f"t = {digits(turn)}" if turn is not None else f"not within {TURNS} turns"),
             Fact(f"Time for {len(times)} states", duration(seconds)),
-            Fact("Norm in latent space, at 0 and at the end", f"{float(start.norm()):.4g} and {float(end.norm()):.4g}"),
+            Fact("Norm in latent space, at 0 and at the end", f"{float(z.norm()):.4g} and {float(end.norm()):.4g}"),
         ]
         ahead = times >= 0
+        if start == CHANCE:
+            facts.append(Fact("Start by chance", ", ".join(f"{name} = {value:.3g}" for name, value in zip(_COORDINATES, state, strict=False))))
         if true is not None:
             distance = float((found - true)[ahead].norm(dim=1).mean() / true[ahead].norm(dim=1).mean())
             facts.append(Fact("Ahead: mean distance from the true orbit, of its size", f"{distance:.1%}"))
@@ -111,6 +117,20 @@ def _scale(pretrained: Pretrained) -> tuple[Tensor, Tensor]:
     if isinstance(g, Chain) and isinstance(g[0], Standardize):
         return g[0].mean[:size].double(), _REACH * g[0].deviation[:size].double()
     return torch.zeros(size, dtype=torch.float64), torch.full((size,), _REACH, dtype=torch.float64)
+
+
+def _ranges(pretrained: Pretrained) -> list[tuple[float, float]]:
+    """From where to where each coordinate may start."""
+    mean, reach = _scale(pretrained)
+    low, high = ([float(f"{each:.2g}") for each in bound.tolist()] for bound in (mean - reach, mean + reach))
+    return list(zip(low, high, strict=True))
+
+
+def _by_chance(ranges: Sequence[tuple[float, float]], seed: int) -> list[float]:
+    """A state of which every coordinate is uniform in its range."""
+    low, high = torch.tensor(ranges, dtype=torch.float64).mT
+    drawn: list[float] = (low + (high - low) * torch.rand(len(ranges), dtype=torch.float64, generator=torch.Generator().manual_seed(seed))).tolist()
+    return drawn
 
 
 @torch.no_grad()

@@ -11,13 +11,14 @@ from torch import Tensor
 
 from linearizer_core.bijections import constant_weights
 from linearizer_core.cores import TimeDependentCore
-from linearizer_core.demo import Control, Fact, Output, Picture, Shown, Slider, Tab
+from linearizer_core.demo import Choice, Control, Fact, Output, Picture, Seed, Shown, Slider, Tab
 from linearizer_core.demo.facts import decibels, digits
 from linearizer_core.demo.pictures import has_pictures, picture_shape, pictures_of, showable
 from linearizer_core.figures.panels import LINE, MUTED, as_png
 from linearizer_core.metrics import psnr
 from linearizer_core.operators.flow import FlowSummary
 from linearizer_core.pretrained import Pretrained
+from linearizer_studies.demo.chance import CHOSEN, pictures_by_seed, sources
 from linearizer_studies.demo.operators import operator_of, space_of
 from linearizer_studies.triplets import Triplets, triplets
 
@@ -54,9 +55,11 @@ class Inside(Tab):
         assert operator is not None, "a model that lacks nothing"
         rank = max(1, FlowSummary.of(operator).rank)
         return [
+            Choice("pictures", "Pictures", options=sources(pretrained)),
             Picture("picture", "Picture", shape=shape, examples=pictures_of(pretrained)),
             Slider("kept", "Directions kept", minimum=1, maximum=rank, value=max(1, rank // 4), info="the picture is rebuilt from the strongest ones"),
             Slider("number", "One direction", minimum=1, maximum=rank, value=1, info="the picture is moved along it"),
+            Seed(info="of the picture, where it is not chosen"),
         ]
 
     def outputs(self) -> Sequence[Output]:
@@ -67,11 +70,12 @@ class Inside(Tab):
         ]
 
     @torch.no_grad()
-    def show(self, pretrained: Pretrained, *, picture: Tensor, kept: int, number: int) -> Shown:
+    def show(self, pretrained: Pretrained, *, pictures: str, picture: Tensor, kept: int, number: int, seed: int) -> Shown:
         operator, space = operator_of(pretrained), space_of(pretrained)
         assert operator is not None, "a model that lacks nothing"
         assert space is not None, "a model that lacks nothing"
-        x = picture[None].to(next(pretrained.model.parameters()))
+        x = picture[None] if pictures == CHOSEN else pictures_by_seed(pretrained, 1, seed)
+        x = x.to(next(pretrained.model.parameters()))
         with constant_weights():
             latents = space.to_latent(torch.cat([x, _others(pretrained, x)]))
             z, others = latents[:1].double(), latents[1:].double()
@@ -81,10 +85,10 @@ class Inside(Tab):
             size = float((torch.cat([z, others]) @ found.left).square().mean().sqrt())
             moved = z + size * torch.linspace(-_STRENGTH, _STRENGTH, _PLACES, dtype=z.dtype, device=z.device)[:, None] * direction
             points = torch.cat([_rebuilt(found, z, kept, from_noise=from_noise), _rebuilt(found, z, len(found.values), from_noise=from_noise), moved])
-            pictures = showable(space.from_latent(points.to(x.dtype)))
-        part, whole = pictures[:1], pictures[1:2]
+            made = showable(space.from_latent(points.to(x.dtype)))
+        part, whole = made[:1], made[1:2]
         return Shown(
-            {"rebuilt": torch.cat([x, part, whole]), "moved": pictures[2:], "values": _plot(found.values, kept)},
+            {"rebuilt": torch.cat([x, part, whole]), "moved": made[2:], "values": _plot(found.values, kept)},
             [
                 Fact(f"Rebuilt from {min(kept, len(found.values))}", decibels(psnr(part, x))),
                 Fact(f"Rebuilt from all {len(found.values):,}", decibels(psnr(whole, x))),

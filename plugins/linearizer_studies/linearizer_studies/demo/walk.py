@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from linearizer_core.bijections import constant_weights
-from linearizer_core.demo import Choice, Control, Fact, Output, Picture, Shown, Slider, Tab, Toggle
+from linearizer_core.demo import Choice, Control, Fact, Output, Picture, Seed, Shown, Slider, Tab, Toggle
 from linearizer_core.demo.facts import clocked, digits, duration
 from linearizer_core.demo.pictures import has_pictures, picture_shape, pictures_of, showable
 from linearizer_core.linearizer import Linearizer
 from linearizer_core.metrics import max_abs_error
 from linearizer_core.operators import LinearOperator
 from linearizer_core.pretrained import Pretrained
+from linearizer_studies.demo.chance import CHOSEN, pictures_by_seed, sources
 from linearizer_studies.demo.operators import operator_of, space_of
 
 LINE = "from the first to the second"
@@ -48,11 +49,13 @@ class Walk(Tab):
         shape, examples = picture_shape(pretrained), pictures_of(pretrained)
         other = 0 if examples is None else len(examples) // 2
         return [
+            Choice("pictures", "Pictures", options=sources(pretrained)),
             Picture("first", "First picture", shape=shape, examples=examples),
             Picture("second", "Second picture", shape=shape, examples=examples, value=other),
             Choice("way", "The way", options=(LINE, SUM, DIFFERENCE, SCALED, MEAN)),
             Toggle("kept", "Only what the network keeps", value=_loses(pretrained), info="project both pictures first, where the operator drops something"),
             Slider("frames", "Frames", minimum=9, maximum=33, value=25 if shape[1] * shape[2] <= _SMALL else 13),
+            Seed(info="of the two pictures, where they are not chosen"),
         ]
 
     def outputs(self) -> Sequence[Output]:
@@ -63,10 +66,11 @@ class Walk(Tab):
         ]
 
     @torch.no_grad()
-    def show(self, pretrained: Pretrained, *, first: Tensor, second: Tensor, way: str, kept: bool, frames: int) -> Shown:
+    def show(self, pretrained: Pretrained, *, pictures: str, first: Tensor, second: Tensor, way: str, kept: bool, frames: int, seed: int) -> Shown:
         space = space_of(pretrained)
         assert space is not None, "a model that lacks nothing"
-        ends = torch.stack([first, second]).to(next(pretrained.model.parameters()))
+        ends = torch.stack([first, second]) if pictures == CHOSEN else pictures_by_seed(pretrained, 2, seed)
+        ends = ends.to(next(pretrained.model.parameters()))
         examples = pretrained.examples() if way == MEAN else None
         others = ends if examples is None else examples.to(ends)
         operator = operator_of(pretrained) if kept else None
