@@ -57,7 +57,8 @@ def test_every_tab(visitor: Visitor, registry: str, look: str, request: pytest.F
             assert target.stat().st_size < _LARGEST, target
         dice = visit.page.get_by_role("button", name="New seed").locator("visible=true")
         if dice.count():
-            visit.changes(dice.first.click)
+            dice.first.click()
+            visit.wait()
         visit.page.get_by_role("button", name="Run").locator("visible=true").click()
         visit.wait()
 
