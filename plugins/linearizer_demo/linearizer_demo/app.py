@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 
 from linearizer_core.errors import LinearizerError
+from linearizer_demo.blocks import Page
 from linearizer_demo.endpoints import add_endpoint
 from linearizer_demo.engine import DemoEngine
 from linearizer_demo.panel import complain, draw, waiting
@@ -30,7 +31,7 @@ _HEADER = (
 
 def build(engine: DemoEngine) -> gr.Blocks:
     """The page and the endpoints of an engine, ready to `launch`."""
-    page = gr.Blocks(title="Linearizer", analytics_enabled=False, delete_cache=(60, 600))
+    page = Page(title="Linearizer", analytics_enabled=False, delete_cache=(60, 600))
     with page:
         gr.HTML(_HEADER, apply_default_css=False)
         with gr.Tabs(elem_classes="lz-tabs"):

@@ -18,7 +18,7 @@ from linearizer_core.errors import LinearizerError
 from linearizer_demo.engine import DemoEngine
 from linearizer_demo.images import enlarged, film, sheet
 from linearizer_demo.panel import seconds_fact
-from linearizer_demo.parts import own_files_only, read_picture_of, read_sketch_of
+from linearizer_demo.parts import read_picture_of, read_sketch_of
 
 _TYPES: dict[type[Control], Any] = {
     Seed: int | None,
@@ -40,8 +40,6 @@ def add_endpoint(page: gr.Blocks, engine: DemoEngine, name: str, lane: Mapping[s
     controls, outputs = engine.controls(name, first), engine.tabs[name].outputs()
     endpoint = api(_function(engine, name, first, controls, outputs), api_name=name, api_description=_description(engine, name, controls), **lane)
     made: Any = page.fns[endpoint["id"]]
-    for component in made.inputs:
-        own_files_only(component)
     for component, label in zip(made.outputs, [*(output.name for output in outputs), "numbers", "sentence"], strict=True):
         component.label = label
 

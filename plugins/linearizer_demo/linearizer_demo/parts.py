@@ -155,7 +155,6 @@ class PicturePart(Part[Picture]):
         self.components = [
             gr.HTML(_begin(control), html_template=template, js_on_load=web("picture.js"), apply_default_css=False, label=control.label, **_thumbs(control))
         ]
-        own_files_only(self.components[0])
 
     def read(self, control: Picture, raw: Sequence[Any]) -> tuple[Any, str]:
         return read_picture_of(control, raw[0])
@@ -180,18 +179,6 @@ def uploaded(raw: Any) -> Path:
     if not isinstance(raw, dict) or not isinstance(raw.get("path"), str) or (raw.get("meta") or {}).get("_type") != "gradio.FileData":
         raise ConfigError("expected a picture file; in Python, gradio_client.handle_file(PATH)")
     return Path(raw["path"])
-
-
-def own_files_only(component: Any) -> None:
-    """Let a component take uploads only: the server fetches nothing from an address that a visitor names."""
-    move = component.async_move_resource_to_block_cache
-
-    async def checked(path: Any) -> Any:
-        if "://" in str(path):
-            raise gr.Error("a picture is expected, not its address; fetch it first, and upload it", print_exception=False)
-        return await move(path)
-
-    component.async_move_resource_to_block_cache = checked
 
 
 def _begin(control: Picture) -> Any:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import numpy as np
@@ -17,6 +22,7 @@ from linearizer_demo.engine import CALM, DemoEngine
 from .conftest import Served
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore::ResourceWarning")
+ADDRESS = "a picture is expected, not its address; fetch it first, and upload it"
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +91,6 @@ def test_pictures_and_drawings(client: Client, saved: dict[str, str], tmp_path: 
         ({"seed": 13}, CALM),
         ({"picture": 99}, "the number of an example"),
         ({"picture": {"path": "/etc/hostname"}}, "expected a picture file"),
-        ({"picture": {"path": "http://127.0.0.1/x.png", "meta": {"_type": "gradio.FileData"}}}, "not its address"),
     ],
 )
 def test_mistakes_are_told(client: Client, values: dict[str, Any], words: str) -> None:
@@ -101,14 +106,81 @@ def test_hostile_uploads_are_told(client: Client, tmp_path: Path, content: bytes
         ask(client, picture=handle_file(tmp_path / "upload.png"))
 
 
-def test_files_of_the_server_stay_there(served: Served) -> None:
+def test_files_of_the_server_stay_there(served: Served, saved: dict[str, str], tmp_path: Path) -> None:
     """What the page itself sends may name uploads only; what it is served, its own files only."""
-    inside = {"path": "/etc/hostname", "meta": {"_type": "gradio.FileData"}}
-    answer = httpx.post(f"{served.address}gradio_api/call/everything", json={"data": ["x", None, None, None, None, None, None, inside, None]})
+    Image.new("RGB", (30, 20)).save(tmp_path / "real.png")
+    inside = {"path": str(tmp_path / "real.png"), "meta": {"_type": "gradio.FileData"}}
+    answer = httpx.post(f"{served.address}gradio_api/call/everything", json={"data": [saved["first"], None, None, None, None, None, None, inside, None]})
     told = httpx.get(f"{served.address}gradio_api/call/everything/{answer.json()['event_id']}").text
-    assert "error" in told
+    assert "it was not uploaded by a user" in told
     for path in ("/etc/hostname", str(Path(__file__))):
         assert httpx.get(f"{served.address}gradio_api/file={path}").status_code in (403, 404)
+
+
+class Browser:
+    """What the page sends: events by their numbers, within a session, the inputs of one tab in order."""
+
+    def __init__(self, address: str, tab: str) -> None:
+        self.address, self.session = f"{address}gradio_api/", uuid4().hex
+        config = httpx.get(f"{address}config").json()
+        labels = {each["id"]: each["props"].get("label") for each in config["components"]}
+        events = [each for each in config["dependencies"] if each["api_name"] != tab and "Strength" in [labels[i] for i in (*each["inputs"], *each["outputs"])]]
+        self.choose, self.run = (next(each for each in events if (len(each["inputs"]) == 1) == single) for single in (True, False))
+        self.labels = [labels[each] for each in self.run["inputs"]]
+
+    def send(self, event: dict[str, Any], data: list[Any]) -> dict[str, Any]:
+        asked = httpx.post(f"{self.address}queue/join", json={"data": data, "fn_index": event["id"], "session_hash": self.session})
+        asked.raise_for_status()
+        with httpx.stream("GET", f"{self.address}queue/data", params={"session_hash": self.session}, timeout=60) as told:
+            messages = (json.loads(line.removeprefix("data: ")) for line in told.iter_lines() if line)
+            found: dict[str, Any] = next(each for each in messages if each["msg"] == "process_completed")
+        return found
+
+
+@pytest.fixture
+def elsewhere() -> Iterator[tuple[str, list[str]]]:
+    """The address of a picture on another server, and what that server was asked for."""
+    asked: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_GET
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_address[1]}/x.png", asked
+        server.shutdown()
+
+
+@pytest.mark.parametrize("place", ["Model", "Strength", "Picture", "Drawing", "nested"])
+@pytest.mark.parametrize("after_another_model", [False, True])
+def test_the_page_lets_the_server_fetch_nothing(
+    served: Served, saved: dict[str, str], elsewhere: tuple[str, list[str]], place: str, after_another_model: bool
+) -> None:
+    address, asked = elsewhere
+    browser = Browser(served.address, "everything")
+    if after_another_model:  # the session then has components of its own
+        assert browser.send(browser.choose, [saved["colour"]])["success"]
+    for url in (address, "https://203.0.113.7/x.png"):  # an address that Gradio alone would refuse, and one that it would fetch
+        file: Any = {"path": url, "meta": {"_type": "gradio.FileData"}}
+        data: list[Any] = [saved["first"], *[None] * (len(browser.labels) - 1)]
+        data[1 if place == "nested" else browser.labels.index(place)] = {"a": [{"b": file}]} if place == "nested" else file
+        answer = browser.send(browser.run, data)
+        assert not answer["success"]
+        assert answer["output"]["error"] == ADDRESS
+    assert not asked
+
+
+@pytest.mark.parametrize("place", ["model", "strength", "parts", "picture", "drawing"])
+def test_endpoints_let_the_server_fetch_nothing(client: Client, elsewhere: tuple[str, list[str]], place: str) -> None:
+    address, asked = elsewhere
+    for url in (address, "https://203.0.113.7/x.png"):
+        with pytest.raises(Exception, match=ADDRESS):
+            ask(client, **{place: {"path": url, "meta": {"_type": "gradio.FileData"}}})
+    assert not asked
 
 
 def test_sessions_with_different_models_do_not_mix(served: Served, engine: DemoEngine, saved: dict[str, str]) -> None:
