@@ -74,3 +74,12 @@ def test_examples_are_scaled_and_cropped_around_the_centre(shape: tuple[int, ...
         assert example[1, 0, -1] - example[1, 0, 0] < 0.6 * (WIDTH - 1) * 4 / 255  # columns at the sides are gone
     with pytest.raises(ConfigError, match=r"the model takes examples of shape \(5,\), which are no images"):
         read_example(tmp_path / "picture.png", (5,))
+
+
+@pytest.mark.parametrize("name", ["a.png", "called.png.ppm"])
+def test_only_the_formats_that_may_be_are_decoded(tmp_path: Path, name: str) -> None:
+    Image.new("RGB", (4, 4)).save(tmp_path / name, format="ppm")
+    assert read_picture(tmp_path / name).shape == (3, 4, 4)
+    for read in (lambda: read_picture(tmp_path / name, formats=["PNG"]), lambda: read_example(tmp_path / name, (3, 4, 4), formats=["PNG"])):
+        with pytest.raises(DataError, match="cannot be read as a picture"):
+            read()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,22 +18,23 @@ LARGEST = 64_000_000
 """Pixels of the largest picture that is decoded."""
 
 
-def read_picture(path: Path, side: int | None = None) -> Tensor:
+def read_picture(path: Path, side: int | None = None, formats: Sequence[str] | None = None) -> Tensor:
     """A picture as float32 ``(3, H, W)`` in [0, 1], upright as its EXIF entry says, transparent parts on white, 16 bits scaled, CMYK and palettes converted.
 
     Arguments:
         path: a file that Pillow can decode.
         side: the picture is scaled so that its shorter side has so many pixels; as it is when none.
+        formats: names of the formats, as Pillow has them, that may be decoded, whatever the file is called; all that Pillow knows when none.
 
     Raises:
-        DataError: when the file is missing, cannot be decoded, or holds more than `LARGEST` pixels.
+        DataError: when the file is missing, cannot be decoded, is of no format that may be, or holds more than `LARGEST` pixels.
     """
     from PIL import Image, ImageOps
 
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower, and is an error
-            with Image.open(path) as opened:
+            with Image.open(path, formats=formats) as opened:
                 if opened.width * opened.height > LARGEST:
                     raise DataError(f"{path} has {opened.width} x {opened.height} pixels, expected at most {LARGEST:,} in all; scale it down first")
                 upright = ImageOps.exif_transpose(opened)
@@ -48,10 +50,10 @@ def read_picture(path: Path, side: int | None = None) -> Tensor:
     return torch.from_numpy(np.array(flat)).permute(2, 0, 1).float() / 255
 
 
-def read_example(path: Path, shape: tuple[int, ...], side: int | None = None) -> Tensor:
+def read_example(path: Path, shape: tuple[int, ...], side: int | None = None, formats: Sequence[str] | None = None) -> Tensor:
     """A picture as an example of the ``shape`` (C, H, W) of a model, float32 in [0, 1]: scaled and cropped around its centre; grey where C is 1.
 
-    With ``side``, it is scaled by `read_picture` first: large pictures then take less memory.
+    With ``side``, it is scaled by `read_picture` first: large pictures then take less memory. ``formats`` are those of `read_picture`.
 
     Raises:
         ConfigError: for a shape that is no image.
@@ -62,7 +64,7 @@ def read_example(path: Path, shape: tuple[int, ...], side: int | None = None) ->
     if not is_image(shape):
         raise ConfigError(f"{path} is a picture, the model takes examples of shape {shape}, which are no images of one or three channels")
     channels, height, width = shape
-    picture = read_picture(path, side)
+    picture = read_picture(path, side, formats)
     factor = max(height / picture.shape[1], width / picture.shape[2])
     scaled = resize(picture, [max(height, round(factor * picture.shape[1])), max(width, round(factor * picture.shape[2]))], antialias=True)
     cropped: Tensor = center_crop(scaled, [height, width])

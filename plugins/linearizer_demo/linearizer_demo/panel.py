@@ -10,7 +10,6 @@ from html import escape
 from torch import Tensor
 
 from linearizer_core.demo import Fact, Output
-from linearizer_core.errors import ConfigError
 from linearizer_demo.engine import Result
 from linearizer_demo.images import columns_of, crisp, film, png
 
@@ -27,7 +26,7 @@ def seconds_fact(result: Result) -> Fact:
 def draw(outputs: Sequence[Output], result: Result, note: str = "") -> str:
     """What a visitor sees."""
     shown = result.shown
-    figures = "".join(_figure(output, _required(shown.outputs, output.name)) for output in outputs)
+    figures = "".join(_figure(output, shown.outputs[output.name]) for output in outputs)
     numbers = "".join(f"<div><dt>{escape(fact.label)}</dt><dd>{escape(fact.value)}</dd></div>" for fact in [*shown.facts, seconds_fact(result)])
     said = "".join(f"<p>{_sentence(text)}</p>" for text in (note, shown.sentence) if text)
     return f'<div class="lz-figures">{figures}</div><div class="lz-said" aria-live="polite">{said}<dl class="lz-facts">{numbers}</dl></div>'
@@ -47,13 +46,6 @@ def waiting() -> str:
 def data_url(content: bytes, kind: str = "png") -> str:
     """A file as the address of itself."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
-
-
-def _required(outputs: object, name: str) -> Tensor | bytes:
-    if not isinstance(outputs, dict) or name not in outputs:
-        raise ConfigError(f"the tab shows nothing for {name!r}; give it in Shown.outputs")
-    found: Tensor | bytes = outputs[name]
-    return found
 
 
 def _figure(output: Output, content: Tensor | bytes) -> str:

@@ -25,7 +25,7 @@ LONGEST = 8
 """How many times longer than wide a picture may be."""
 WORKING_SIDE = 512
 """Pictures of any size are scaled down so that their shorter side has no more pixels than this."""
-_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
 _DATA_URL = "data:image/png;base64,"
 _LARGEST_DRAWING = 2**20
 _LARGEST_CANVAS = 2048
@@ -43,12 +43,12 @@ def read_upload(path: Path, shape: tuple[int, int, int] | None = None) -> tuple[
         shape: the shape ``(C, H, W)`` to scale and crop to; ``(3, H, W)`` of its own proportions when none.
 
     Raises:
-        ConfigError: for a file that is empty, too large, or no picture; for a picture that is too large, too small or too long.
+        ConfigError: for a file that is gone, empty, too large, or no picture; for a picture that is too large, too small or too long.
     """
     width, height, note = _measure(path)
     side = min(width, height, WORKING_SIDE)
     try:
-        return (read_picture(path, side) if shape is None else read_example(path, shape, side)), note
+        return (read_picture(path, side, FORMATS) if shape is None else read_example(path, shape, side, FORMATS)), note
     except DataError as error:
         raise _unreadable() from error
 
@@ -56,13 +56,16 @@ def read_upload(path: Path, shape: tuple[int, int, int] | None = None) -> tuple[
 def _measure(path: Path) -> tuple[int, int, str]:
     from PIL import Image
 
-    size = path.stat().st_size
+    try:
+        size = path.stat().st_size
+    except FileNotFoundError as error:
+        raise ConfigError("this picture was deleted here after ten minutes; upload it again") from error
     if size == 0:
         raise ConfigError("this file is empty: it has 0 bytes; choose another one")
     if size > LARGEST_FILE:
         raise ConfigError(f"this file has {size / 2**20:.0f} MB, expected at most {LARGEST_FILE / 2**20:.0f}; scale the picture down first")
     try:
-        with Image.open(path, formats=_FORMATS) as opened:
+        with Image.open(path, formats=FORMATS) as opened:
             width, height = opened.size
             animated = opened.format != "MPO" and getattr(opened, "is_animated", False)
     except Image.DecompressionBombError as error:

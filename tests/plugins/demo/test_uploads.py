@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from linearizer_core.errors import ConfigError
-from linearizer_demo.uploads import LARGEST_FILE, read_drawing, read_upload
+from linearizer_demo.uploads import FORMATS, LARGEST_FILE, read_drawing, read_upload
 
 SHAPE = (1, 28, 28)
 
@@ -170,3 +170,18 @@ def test_what_is_no_drawing(given: object) -> None:
 def test_a_canvas_that_is_too_large() -> None:
     with pytest.raises(ConfigError, match="3000 x 10 pixels"):
         read_drawing(_drawn(np.zeros((10, 3000), np.uint8)), SHAPE)
+
+
+def test_an_upload_that_was_deleted(tmp_path: Path) -> None:
+    for read in (lambda: read_upload(tmp_path / "gone.png"), lambda: read_upload(tmp_path / "gone.png", SHAPE), lambda: read_drawing(tmp_path / "gone.png", SHAPE)):
+        with pytest.raises(ConfigError, match=r"^this picture was deleted here after ten minutes; upload it again$"):
+            read()
+
+
+@pytest.mark.parametrize("shape", [None, SHAPE])
+def test_no_decoder_but_those_of_the_list_sees_an_upload(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int, int] | None) -> None:
+    _half("RGB").save(tmp_path / "picture.png")
+    whole, asked = Image.open, []
+    monkeypatch.setattr(Image, "open", lambda path, **options: asked.append(options.get("formats")) or whole(path, **options))  # type: ignore[func-returns-value]
+    read_upload(tmp_path / "picture.png", shape)
+    assert asked == [FORMATS, FORMATS]
