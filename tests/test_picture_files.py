@@ -80,6 +80,6 @@ def test_examples_are_scaled_and_cropped_around_the_centre(shape: tuple[int, ...
 def test_only_the_formats_that_may_be_are_decoded(tmp_path: Path, name: str) -> None:
     Image.new("RGB", (4, 4)).save(tmp_path / name, format="ppm")
     assert read_picture(tmp_path / name).shape == (3, 4, 4)
-    for read in (lambda: read_picture(tmp_path / name, formats=["PNG"]), lambda: read_example(tmp_path / name, (3, 4, 4), formats=["PNG"])):
+    for read in (lambda: read_picture(tmp_path / name, formats=("PNG",)), lambda: read_example(tmp_path / name, (3, 4, 4), formats=("PNG",))):
         with pytest.raises(DataError, match="cannot be read as a picture"):
             read()

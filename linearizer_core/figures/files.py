@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ LARGEST = 64_000_000
 """Pixels of the largest picture that is decoded."""
 
 
-def read_picture(path: Path, side: int | None = None, formats: Sequence[str] | None = None) -> Tensor:
+def read_picture(path: Path, side: int | None = None, formats: tuple[str, ...] | None = None) -> Tensor:
     """A picture as float32 ``(3, H, W)`` in [0, 1], upright as its EXIF entry says, transparent parts on white, 16 bits scaled, CMYK and palettes converted.
 
     Arguments:
@@ -50,7 +49,7 @@ def read_picture(path: Path, side: int | None = None, formats: Sequence[str] | N
     return torch.from_numpy(np.array(flat)).permute(2, 0, 1).float() / 255
 
 
-def read_example(path: Path, shape: tuple[int, ...], side: int | None = None, formats: Sequence[str] | None = None) -> Tensor:
+def read_example(path: Path, shape: tuple[int, ...], side: int | None = None, formats: tuple[str, ...] | None = None) -> Tensor:
     """A picture as an example of the ``shape`` (C, H, W) of a model, float32 in [0, 1]: scaled and cropped around its centre; grey where C is 1.
 
     With ``side``, it is scaled by `read_picture` first: large pictures then take less memory. ``formats`` are those of `read_picture`.

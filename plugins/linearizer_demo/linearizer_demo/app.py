@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from linearizer_core.demo import Control
 from linearizer_core.errors import LinearizerError
 from linearizer_demo.blocks import Page
 from linearizer_demo.endpoints import add_endpoint
@@ -19,7 +20,7 @@ from linearizer_demo.theme import properties, restrained
 from linearizer_demo.uploads import LARGEST_FILE
 
 _AT_ONCE = 4
-"""Requests that are read, computed and drawn at the same time. Computing itself goes one by one."""
+"""Requests that are under way at the same time. Reading and computing goes one by one, models are fetched and results drawn meanwhile."""
 _QUEUE = 96
 _LANE: dict[str, Any] = {"concurrency_limit": _AT_ONCE, "concurrency_id": "engine"}
 _HEAD = '<meta name="description" content="Networks that are exactly linear in a space of their own: try them."><meta name="color-scheme" content="light dark">'
@@ -107,21 +108,31 @@ def _tab(engine: DemoEngine, name: str) -> None:
 
 
 def _run(engine: DemoEngine, name: str, parts: Sequence[Part[Any]], model: str, *raw: Any) -> str:
-    try:
-        values, notes, given = {}, [], list(raw)
-        for part, control in zip(parts, engine.controls(name, model), strict=True):
+    notes: list[str] = []
+
+    def read(controls: Sequence[Control]) -> dict[str, Any]:
+        values, given = {}, list(raw)
+        for part, control in zip(parts, controls, strict=True):
             own, given = given[: len(part.components)], given[len(part.components) :]
             values[control.name], note = part.read(control, own)
             notes.append(note)
-        return draw(engine.tabs[name].outputs(), engine.run(name, model, values), " ".join(filter(None, notes)))
+        return values
+
+    try:
+        return draw(engine.tabs[name].outputs(), engine.run(name, model, read), " ".join(filter(None, notes)))
     except LinearizerError as error:
         return complain(str(error))
 
 
 def _choose(engine: DemoEngine, name: str, parts: Sequence[Part[Any]], model: str) -> list[Any]:
+    updates: list[Any] = []
+
+    def begin(controls: Sequence[Control]) -> dict[str, Any]:
+        updates.extend(update for part, control in zip(parts, controls, strict=True) for update in part.updates(control))
+        return {}
+
     try:
-        controls = engine.controls(name, model)
-        updates = [update for part, control in zip(parts, controls, strict=True) for update in part.updates(control)]
-        return [*updates, draw(engine.tabs[name].outputs(), engine.run(name, model, {}))]
+        shown = draw(engine.tabs[name].outputs(), engine.run(name, model, begin))
     except LinearizerError as error:
-        return [*(gr.skip() for part in parts for _ in part.components), complain(str(error))]
+        shown = complain(str(error))
+    return [*(updates or (gr.skip() for part in parts for _ in part.components)), shown]

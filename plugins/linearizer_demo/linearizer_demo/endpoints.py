@@ -47,9 +47,7 @@ def add_endpoint(page: gr.Blocks, engine: DemoEngine, name: str, lane: Mapping[s
 def _function(engine: DemoEngine, name: str, first: str, controls: Sequence[Control], outputs: Sequence[Output]) -> Callable[..., Any]:
     def call(model: str, *given: Any) -> tuple[Any, ...]:
         try:
-            chosen = {control.name: control for control in engine.controls(name, model)}
-            values = {control.name: _meant(chosen[control.name], raw) for control, raw in zip(controls, given, strict=True)}
-            result = engine.run(name, model, values)
+            result = engine.run(name, model, lambda controls: {control.name: _meant(control, raw) for control, raw in zip(controls, given, strict=True)})
             made = [_file(output, result.shown.outputs[output.name]) for output in outputs]
         except LinearizerError as error:
             raise gr.Error(str(error), print_exception=False) from error

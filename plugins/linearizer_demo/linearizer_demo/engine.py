@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -18,12 +19,15 @@ from linearizer_demo.shelf import Shelf
 
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
+Reader = Callable[[Sequence[Control]], Mapping[str, Any]]
+"""Gives the values of a tab's controls, by name, once these are known."""
+_PATH = re.compile(r"(?:\blocal-dir:|(?<![\w.:/]))(?:/[^\s/'\",;:()\[\]]+){2,}/?")
 CALM = "this did not work, and the fault is ours, not yours; try other values, or another model"
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a tab shows, and the seconds that it took to compute."""
+    """What a tab shows, and the seconds that it took to read what was given and to compute."""
 
     shown: Shown
     seconds: float
@@ -91,8 +95,11 @@ class DemoEngine:
         """
         return self._compute(lambda tab, pretrained: tab.controls(pretrained), tab, model)
 
-    def run(self, tab: str, model: str, values: Mapping[str, Any]) -> Result:
+    def run(self, tab: str, model: str, values: Mapping[str, Any] | Reader) -> Result:
         """What a tab shows for ``values``; the controls that are left out keep the value they begin with.
+
+        Arguments:
+            values: by the name of the control; or what gives them for the controls of this model, so that these are made once.
 
         Raises:
             ConfigError: for a value that a control does not accept, or a name that is none of theirs.
@@ -106,8 +113,11 @@ class DemoEngine:
         try:
             pretrained = self.shelf.get(model)
             return self._lane.submit(self._computed, work, tab, model, pretrained).result()
-        except LinearizerError:
-            raise
+        except LinearizerError as error:
+            if (told := self._without_paths(str(error), model)) == str(error):
+                raise
+            _log.warning("tab %s with model %s: %s", tab, model, error)
+            raise LinearizerError(told) from error
         except Exception as error:
             _log.exception("tab %s with model %s failed", tab, model)
             raise LinearizerError(CALM) from error
@@ -117,13 +127,18 @@ class DemoEngine:
             raise ConfigError(f"{model} cannot be used here: it would need {lack}; choose one of {', '.join(self.serving(tab))}")
         return work(self.tabs[tab], pretrained)
 
+    def _without_paths(self, text: str, model: str) -> str:
+        """A message for visitors: the model's name in place of folders of this machine, other than those that are offered as they are."""
+        return _PATH.sub(lambda path: path[0] if path[0] in self.shelf.offered else model, text)
 
-def _show(tab: Tab, pretrained: Pretrained, values: Mapping[str, Any]) -> Result:
+
+def _show(tab: Tab, pretrained: Pretrained, values: Mapping[str, Any] | Reader) -> Result:
     started = time.perf_counter()
     controls = {control.name: control for control in tab.controls(pretrained)}
-    if unknown := sorted(values.keys() - controls.keys()):
+    given = values(list(controls.values())) if callable(values) else values
+    if unknown := sorted(given.keys() - controls.keys()):
         raise ConfigError(f"{', '.join(unknown)}: no such control; there are {', '.join(controls)}")
-    shown = tab.show(pretrained, **{name: control.accept(values.get(name)) for name, control in controls.items()})
+    shown = tab.show(pretrained, **{name: control.accept(given.get(name)) for name, control in controls.items()})
     return Result(shown, time.perf_counter() - started)
 
 

@@ -7,12 +7,15 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
+from linearizer_core.demo import Control, Shown
 from linearizer_core.errors import ArtifactError, ConfigError, LinearizerError
 from linearizer_core.pretrained import Pretrained, load
 from linearizer_core.specs import PretrainedSpec
@@ -96,6 +99,44 @@ def test_the_unexpected_is_one_calm_message_and_a_line_in_the_log(engine: DemoEn
         engine.run("everything", saved["first"], {"seed": 13})
     assert str(caught.value) == CALM
     assert "secret detail" in caplog.text
+
+
+def test_values_are_read_for_the_controls_of_the_model(engine: DemoEngine, saved: dict[str, str], caplog: pytest.LogCaptureFixture) -> None:
+    def read(controls: Sequence[Control]) -> dict[str, Any]:
+        return {control.name: 2 for control in controls if control.name == "count"}
+
+    assert torch.equal(engine.run("everything", saved["first"], read).shown.outputs["samples"], _samples(engine, saved["first"], count=2))  # type: ignore[arg-type]
+
+    def fail(controls: Sequence[Control]) -> dict[str, Any]:
+        raise OSError("secret detail")
+
+    with caplog.at_level(logging.ERROR), pytest.raises(LinearizerError) as caught:
+        engine.run("everything", saved["first"], fail)
+    assert str(caught.value) == CALM
+    assert "secret detail" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("message", "told"),
+    [
+        ("/home/me/.cache/huggingface/hub/models--a--b/config.json is damaged", "org/name is damaged"),
+        ("read local-dir:/srv/models/one (3 files), '/srv/models/one'", "read org/name (3 files), 'org/name'"),
+        ("see https://huggingface.co/org/name, or a/b/c, 1/2", "see https://huggingface.co/org/name, or a/b/c, 1/2"),
+    ],
+)
+def test_no_folder_of_this_machine_is_told(
+    saved: dict[str, str], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, message: str, told: str
+) -> None:
+    engine = DemoEngine({"org/name": saved["first"]}, tabs={"everything": Everything()})
+
+    def fail(*_: object, **__: object) -> Shown:
+        raise ArtifactError(message)
+
+    monkeypatch.setattr(Everything, "show", fail)
+    with pytest.raises(LinearizerError) as caught:
+        engine.run("everything", "org/name", {})
+    assert str(caught.value) == told
+    assert (message in caplog.text) == (message != told)
 
 
 def test_a_broken_tab_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

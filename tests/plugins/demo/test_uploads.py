@@ -173,7 +173,11 @@ def test_a_canvas_that_is_too_large() -> None:
 
 
 def test_an_upload_that_was_deleted(tmp_path: Path) -> None:
-    for read in (lambda: read_upload(tmp_path / "gone.png"), lambda: read_upload(tmp_path / "gone.png", SHAPE), lambda: read_drawing(tmp_path / "gone.png", SHAPE)):
+    for read in (
+        lambda: read_upload(tmp_path / "gone.png"),
+        lambda: read_upload(tmp_path / "gone.png", SHAPE),
+        lambda: read_drawing(tmp_path / "gone.png", SHAPE),
+    ):
         with pytest.raises(ConfigError, match=r"^this picture was deleted here after ten minutes; upload it again$"):
             read()
 
