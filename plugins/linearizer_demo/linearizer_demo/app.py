@@ -86,8 +86,8 @@ def _tab(engine: DemoEngine, name: str) -> None:
         gr.Markdown(tab.explanation, elem_classes="lz-explanation")
         with gr.Row(elem_classes="lz-work"):
             with gr.Column(scale=4, min_width=300, elem_classes="lz-controls"):
-                hint = "From the list, or the name of one on the Hub: org/name" if engine.shelf.hub else None
-                model = gr.Dropdown(list(models), value=models[0], label="Model", info=hint, allow_custom_value=engine.shelf.hub)
+                hint = "From the list, or the name of one on the Hub: org/name" if engine.shelf.guests else None
+                model = gr.Dropdown(list(models), value=models[0], label="Model", info=hint, allow_custom_value=engine.shelf.guests is not None)
                 parts = [part_of(control) for control in engine.controls(name, models[0])]
                 go = gr.Button("Run", variant="primary", elem_classes="lz-go")
             with gr.Column(scale=7, min_width=320, elem_classes="lz-shown"):

@@ -15,6 +15,7 @@ from linearizer_core import plugins
 from linearizer_core.demo import Control, Shown, Tab
 from linearizer_core.errors import ConfigError, LinearizerError
 from linearizer_core.pretrained import Pretrained, load, uri_of
+from linearizer_demo.guests import HubSource
 from linearizer_demo.shelf import Shelf
 
 _log = logging.getLogger(__name__)
@@ -44,7 +45,7 @@ class DemoEngine:
         models: names from `linearizer list pretrained`, run folders, ``local-dir:PATH``, ``hf-hub:ORG/NAME``, or such addresses by the names that visitors
             see; the whole registry when there are none.
         capacity: how many models are kept in memory.
-        hub: whether visitors may name any other model of the Hub.
+        hub: whether visitors may name any other model of the Hub, within the bounds of `linearizer_demo.guests.HubSource`.
         tabs: the tabs by name; those of the plugins when none.
 
     Raises:
@@ -62,7 +63,7 @@ class DemoEngine:
         names = {name: uri_of(chosen[name]) for name in chosen} if isinstance(chosen, Mapping) else {name: uri_of(name) for name in chosen}
         if not names:
             raise ConfigError("there is no model to show; name one, such as a run folder, or install a package that ships some")
-        self.shelf = Shelf(names, capacity=capacity, hub=hub, load=load)
+        self.shelf = Shelf(names, capacity=capacity, load=load, guests=HubSource() if hub else None)
         found = plugin_tabs() if tabs is None else tabs
         self._serving: dict[str, tuple[str, ...]] = dict.fromkeys(found, ())
         self._lane = ThreadPoolExecutor(1, thread_name_prefix="linearizer-demo")

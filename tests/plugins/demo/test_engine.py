@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -175,13 +175,31 @@ def test_one_computes_at_a_time(saved: dict[str, str], monkeypatch: pytest.Monke
 # --- the shelf -------------------------------------------------------------------------------------
 
 
-def _shelf(saved: dict[str, str], capacity: int, loaded: list[str], *, hub: bool = True, pause: float = 0.0) -> Shelf:
+class Hub:
+    """Repositories whose commits are told, and what was loaded of them."""
+
+    def __init__(self, saved: dict[str, str], loaded: list[str], act: Callable[[str], None] = lambda pinned: None) -> None:
+        self.commits: dict[str, str] = {}
+        self.asked: list[str] = []
+        self._saved, self._loaded, self._act = saved, loaded, act
+
+    def pin(self, address: str) -> str:
+        self.asked.append(address)
+        return f"{address.partition('@')[0]}@{self.commits.get(address, '1')}"
+
+    def load(self, pinned: str) -> Pretrained:
+        self._loaded.append(pinned)
+        self._act(pinned)
+        return load(self._saved["first"])
+
+
+def _shelf(saved: dict[str, str], capacity: int, loaded: list[str], guests: Hub | None = None, pause: float = 0.0) -> Shelf:
     def fetch(address: str) -> Pretrained:
         loaded.append(address)
         time.sleep(pause)
         return load(saved["first"])
 
-    return Shelf({name: name for name in "abc"}, capacity=capacity, hub=hub, load=fetch)
+    return Shelf({name: name for name in "abc"}, capacity=capacity, load=fetch, guests=guests)
 
 
 def test_the_least_recently_used_model_makes_room(saved: dict[str, str]) -> None:
@@ -201,26 +219,52 @@ def test_a_model_is_loaded_once_however_many_ask(saved: dict[str, str]) -> None:
     assert len(answers) == 3
 
 
-def test_models_of_the_hub(saved: dict[str, str]) -> None:
+def test_guests_are_kept_by_their_commit(saved: dict[str, str]) -> None:
     loaded: list[str] = []
-    shelf = _shelf(saved, 3, loaded)
-    assert shelf.get("org/name") is shelf.get("hf-hub:org/name")
-    shelf.get("org/name@v1")
-    assert loaded == ["hf-hub:org/name", "hf-hub:org/name@v1"]
+    hub = Hub(saved, loaded)
+    shelf = _shelf(saved, 3, loaded, hub)
+    names = ("org/name", "hf-hub:org/name", "org/name@main", "org/name@1")
+    assert len({id(shelf.get(name)) for name in names * 2}) == 1
+    assert loaded == ["hf-hub:org/name@1"]
+    assert hub.asked == ["hf-hub:org/name", "hf-hub:org/name@main", "hf-hub:org/name@1"]
     with pytest.raises(ConfigError, match=r"choose one of a, b, c$"):
-        _shelf(saved, 3, loaded, hub=False).get("org/name")
+        _shelf(saved, 3, loaded).get("org/name")
+
+
+def test_guests_never_displace_what_is_offered(saved: dict[str, str]) -> None:
+    loaded: list[str] = []
+    shelf = _shelf(saved, 1, loaded, Hub(saved, loaded))
+    for name in ("a", "org/1", "org/2", "org/3", "a", "org/3", "org/2", "org/1"):
+        shelf.get(name)
+    assert loaded == ["a", "hf-hub:org/1@1", "hf-hub:org/2@1", "hf-hub:org/3@1", "hf-hub:org/1@1"]
+
+
+def test_a_guest_that_comes_again_is_looked_up_again(saved: dict[str, str]) -> None:
+    loaded: list[str] = []
+    hub = Hub(saved, loaded)
+    shelf = _shelf(saved, 1, loaded, hub)
+    shelf.get("org/1")
+    hub.commits["hf-hub:org/1"] = "2"
+    for name in ("org/1", "org/2", "org/3", "org/1"):
+        shelf.get(name)
+    assert loaded == ["hf-hub:org/1@1", "hf-hub:org/2@1", "hf-hub:org/3@1", "hf-hub:org/1@2"]
+
+
+def test_a_model_of_the_hub_that_is_offered_is_no_guest(saved: dict[str, str]) -> None:
+    loaded: list[str] = []
+    shelf = Shelf({"mine": "hf-hub:org/name"}, capacity=1, load=lambda address: loaded.append(address) or load(saved["first"]), guests=Hub(saved, []))  # type: ignore[func-returns-value]
+    assert shelf.get("org/name") is shelf.get("mine")
+    assert loaded == ["hf-hub:org/name"]
 
 
 def test_slow_downloads_hold_up_nobody_else(saved: dict[str, str]) -> None:
     started, done = threading.Event(), threading.Event()
 
-    def fetch(address: str) -> Pretrained:
-        if "/" in address:
-            started.set()
-            assert done.wait(30)
-        return load(saved["first"])
+    def wait(pinned: str) -> None:
+        started.set()
+        assert done.wait(30)
 
-    shelf = Shelf({"a": "a"}, capacity=3, hub=True, load=fetch)
+    shelf = _shelf(saved, 3, [], Hub(saved, [], wait))
     with ThreadPoolExecutor(4) as visitors:
         slow = [visitors.submit(shelf.get, f"org/{number}") for number in range(4)]
         assert started.wait(30)
@@ -234,24 +278,22 @@ def test_slow_downloads_hold_up_nobody_else(saved: dict[str, str]) -> None:
 
 
 def test_a_failed_load_is_not_kept(saved: dict[str, str]) -> None:
-    tries: list[str] = []
+    loaded: list[str] = []
 
-    def fetch(address: str) -> Pretrained:
-        tries.append(address)
-        if len(tries) == 1:
+    def fail(pinned: str) -> None:
+        if len(loaded) == 1:
             raise ArtifactError("half of it")
-        return load(saved["first"])
 
-    shelf = Shelf({}, capacity=1, hub=True, load=fetch)
+    shelf = _shelf(saved, 1, loaded, Hub(saved, loaded, fail))
     with pytest.raises(ArtifactError, match="half of it"):
         shelf.get("org/name")
     shelf.get("org/name")
-    assert len(tries) == 2
+    assert len(loaded) == 2
 
 
 def test_a_shelf_for_nothing() -> None:
     with pytest.raises(ConfigError, match="capacity = 0"):
-        Shelf({}, capacity=0, hub=False, load=load)
+        Shelf({}, capacity=0, load=load, guests=None)
 
 
 def test_a_folder_may_be_named_by_who_starts_the_demo(saved: dict[str, str]) -> None:
