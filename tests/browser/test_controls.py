@@ -102,6 +102,26 @@ def test_drawing(visitor: Visitor, served: Served, look: str) -> None:
     assert given.count() == 1
 
 
+def test_drawing_with_keys(everything: Visit) -> None:
+    page = _tab(everything)
+    given = everything.panel().get_by_role("img", name="Given").locator("img")
+    page.get_by_role("application", name="Drawing").focus()
+    page.keyboard.press("Tab")
+    page.keyboard.press("Shift+Tab")
+    assert page.locator(".lz-mark:visible").count() == 1
+
+    def stroke() -> None:
+        page.keyboard.press(" ")
+        for key in ["ArrowDown"] * 8 + ["ArrowRight"] * 5:
+            page.keyboard.press(key)
+        page.keyboard.press(" ")
+
+    everything.changes(stroke)
+    assert given.count() == 2
+    everything.changes(lambda: page.get_by_role("button", name="Undo").click())
+    assert given.count() == 1
+
+
 def test_a_film_is_paused(everything: Visit) -> None:
     page = _tab(everything)
     film = everything.panel().locator(".lz-film img")

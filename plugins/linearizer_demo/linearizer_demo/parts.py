@@ -208,8 +208,9 @@ class SketchPart(Part[Sketch]):
         name = escape(control.label)
         template = (
             f'<div class="lz-pad lz-empty"><p class="lz-label">{name}</p><p class="lz-info">{escape(control.info)}</p>'
-            f'<div class="lz-canvas"><canvas width="280" height="280" role="img" aria-label="{name}: draw with a finger, a pen or a mouse"></canvas>'
-            '<span aria-hidden="true">Draw here</span></div><div class="lz-acts"><button type="button" class="lz-quiet" data-act="undo">Undo</button>'
+            f'<div class="lz-canvas"><canvas width="280" height="280" role="application" tabindex="0" aria-label="{name}: with a finger, a pen or a mouse; '
+            'or with keys: arrows move, space sets the pen down and lifts it"></canvas><span aria-hidden="true">Draw here</span>'
+            '<i class="lz-mark" aria-hidden="true"></i></div><div class="lz-acts"><button type="button" class="lz-quiet" data-act="undo">Undo</button>'
             '<button type="button" class="lz-quiet" data-act="clear">Clear</button></div></div>'
         )
         self.components = [gr.HTML("", html_template=template, js_on_load=web("sketch.js"), apply_default_css=False, label=control.label)]

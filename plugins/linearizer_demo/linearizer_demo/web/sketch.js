@@ -1,4 +1,4 @@
-// A pad to draw on. The value is a PNG file as a data URL; "" while nothing is drawn.
+// A pad to draw on, with a pointer or with keys. The value is a PNG file as a data URL; "" while nothing is drawn.
 const root = element.querySelector(".lz-pad");
 const canvas = root.querySelector("canvas");
 const pen = canvas.getContext("2d", { willReadFrequently: false });
@@ -51,6 +51,44 @@ function lift() {
 }
 canvas.addEventListener("pointerup", lift);
 canvas.addEventListener("pointercancel", lift);
+
+// With keys: arrows move a mark, space sets the pen down there, and lifts it again.
+const mark = root.querySelector(".lz-mark");
+const at = [canvas.width / 2, canvas.height / 2];
+const STEP = 10;
+let line = null;
+
+function show() {
+  mark.style.left = `${(100 * at[0]) / canvas.width}%`;
+  mark.style.top = `${(100 * at[1]) / canvas.height}%`;
+  mark.classList.toggle("lz-down", line !== null);
+}
+function liftLine() {
+  if (!line) return;
+  line = null;
+  show();
+  publish();
+}
+canvas.addEventListener("keydown", (event) => {
+  const move = { ArrowLeft: [-STEP, 0], ArrowRight: [STEP, 0], ArrowUp: [0, -STEP], ArrowDown: [0, STEP] }[event.key];
+  if (!move && event.key !== " ") return;
+  event.preventDefault();
+  if (event.key === " ") {
+    if (event.repeat) return;
+    if (line) return liftLine();
+    line = [[...at]];
+    strokes.push(line);
+  } else {
+    for (const axis of [0, 1]) at[axis] = Math.min(Math.max(at[axis] + move[axis], 0), canvas.width);
+    if (line) line.push([...at]);
+  }
+  show();
+  paint();
+});
+canvas.addEventListener("blur", liftLine);
+canvas.addEventListener("pointerdown", liftLine, { capture: true });
+show();
+
 root.querySelector("[data-act=undo]").addEventListener("click", () => {
   strokes.pop();
   paint();
