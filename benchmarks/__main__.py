@@ -16,8 +16,8 @@ from pathlib import Path
 
 from benchmarks.tools.command import RUNS
 
-NAMES = ("startup", "collapse", "tolerance", "sampling", "training", "options", "growth", "reversible")
-ON_THE_CPU_ALONE = ("startup", "reversible")
+NAMES = ("startup", "collapse", "tolerance", "sampling", "training", "options", "growth", "reversible", "demo")
+ON_THE_CPU_ALONE = ("startup", "reversible", "demo")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

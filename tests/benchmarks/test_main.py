@@ -40,13 +40,15 @@ def test_some_run_where_they_are_named(ran: list[list[str]]) -> None:
 
 def test_a_gpu_is_not_asked_what_only_a_cpu_tells(ran: list[list[str]]) -> None:
     main(["--device", "cuda"])
-    assert not {"benchmarks.startup", "benchmarks.reversible"} & {command[1] for command in ran}
+    assert not {"benchmarks.startup", "benchmarks.reversible", "benchmarks.demo"} & {command[1] for command in ran}
 
 
 def test_an_unknown_name_is_refused(ran: list[list[str]], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main(["colapse"])
-    assert "no such benchmark: colapse; there are startup, collapse, tolerance, sampling, training, options, growth, reversible" in capsys.readouterr().err
+    assert (
+        "no such benchmark: colapse; there are startup, collapse, tolerance, sampling, training, options, growth, reversible, demo" in capsys.readouterr().err
+    )
     assert not ran
 
 
