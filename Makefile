@@ -48,7 +48,7 @@ docs: $(INSTALLED)  ## build the documentation into site/
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,docs]'
 	$(BIN)/mkdocs build --strict
 
-bench: $(INSTALLED)  ## time and memory of collapse, sampling, training, start-up, on an idle machine: runs/bench
+bench: $(INSTALLED)  ## time and memory of collapse, sampling, training, start-up, demo, on an idle machine: runs/bench
 	$(BIN)/python -m benchmarks
 
 recipes: $(INSTALLED)  ## compare the recipes on MNIST, about 40 minutes: make recipes MNIST=DIR

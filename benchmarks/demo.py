@@ -2,8 +2,8 @@
 
     python -m benchmarks.demo [--quick] [--repeats 5] [--out runs/bench]
 
-Every tab is shown once with each model, which is the first time, and then all of them in turns. A time is that of `DemoEngine.run`, from values to pictures and
-numbers; drawing the page and sending it are not in it, nor is loading the models. Writes OUT/demo.json and OUT/demo.md.
+Every tab is shown once with each model, which is the first time, and then all of them in turns. A time is that of `DemoEngine.run`, from values to pictures
+and numbers; loading the models, drawing the result and sending it are not in it. Writes OUT/demo.json and OUT/demo.md.
 """
 
 from __future__ import annotations
@@ -24,8 +24,6 @@ from linearizer_demo.engine import DemoEngine
 
 NAME = "demo"
 QUICK_MODELS = ("flow.digits", "dynamics.pendulum")
-LARGE = ("flow.cifar10", "flow.emoji64")
-"""Models of colour pictures: shown, but not what the target was set for."""
 SECONDS = 2.0
 
 
@@ -33,6 +31,8 @@ def measure(*, repeats: int, quick: bool) -> Results:
     """Everything that the table shows."""
     facts = environment("cpu", data="models of the registry, and their examples")
     engine = DemoEngine(QUICK_MODELS if quick else list(plugins.specs("pretrained")), hub=False)
+    for tab in engine.tabs:
+        engine.controls(tab, engine.serving(tab)[0])  # as for the page, before anybody visits it
     actions = {(tab, model): partial(engine.run, tab, model, {}) for tab in engine.tabs for model in engine.serving(tab)}
     first = {action: timed(run, "cpu") for action, run in actions.items()}
     again = interleaved({" ".join(action): run for action, run in actions.items()}, repeats, warm_up=False)
@@ -40,10 +40,9 @@ def measure(*, repeats: int, quick: bool) -> Results:
     for (tab, model), run in first.items():
         cases.append({"tab": engine.tabs[tab].title, "model": model, "first": run, "time": again[f"{tab} {model}"].to_dict()})
     figures = {f"{case['tab']}, {case['model']}: seconds": Figure(case["time"]["median"], "seconds") for case in cases}
-    meant = [case for case in cases if case["model"] not in LARGE]
     targets = [
-        Target("seconds until a tab of the demo shows something: the slowest, small models", SECONDS, max(case["time"]["median"] for case in meant), "at most"),
-        Target("the same, the first time", SECONDS, max(case["first"] for case in meant), "at most"),
+        Target("seconds until a tab of the demo shows something: the slowest", SECONDS, max(case["time"]["median"] for case in cases), "at most"),
+        Target("the same, the first time", SECONDS, max(case["first"] for case in cases), "at most"),
     ]
     return Results(NAME, f"python -m benchmarks.{NAME}", quick, facts, {"repeats": repeats}, cases, figures, targets)
 
@@ -52,8 +51,8 @@ def report(results: Results) -> str:
     """One row for each tab and model, and the targets."""
     rows = [[case["tab"], f"`{case['model']}`", seconds(case["first"]), spread(case["time"])] for case in results.cases]
     notes = (
-        f"First: the first time in a process that has loaded the models. Again: median (least to most) of {results.settings['repeats']} turns of all. "
-        f"Targets: without {' and '.join(f'`{model}`' for model in LARGE)}."
+        "First: the first time in a process that has loaded the models and made the controls of the page. "
+        f"Again: median (least to most) of {results.settings['repeats']} turns of all."
     )
     return "\n\n".join([table(["tab", "model", "first", "again"], rows), target_table(results.targets), notes])
 

@@ -113,7 +113,10 @@ def promised(committed: Path) -> str:
     facts = [json.loads(path.read_text(encoding="utf-8"))["environment"] for path in paths]
     if not targets:
         return ""
-    source = f"Command: `make bench`. {facts[0]['cpu']}, {facts[0]['cores']} cores, torch {facts[0]['versions']['torch']}; seed {facts[0]['seed']}; random weights, but models of the registry in the demo."
+    source = (
+        f"Command: `make bench`. {facts[0]['cpu']}, {facts[0]['cores']} cores, torch {facts[0]['versions']['torch']}; seed {facts[0]['seed']}; "
+        "random weights, but models of the registry in the demo."
+    )
     return f"{target_table(targets)}\n\n{source} [x]: extrapolated from fewer steps, or from smaller D."
 
 

@@ -21,11 +21,3 @@ def test_every_tab_of_every_model_is_timed(monkeypatch: pytest.MonkeyPatch) -> N
     assert not any(target.met for target in results.targets)
     assert all(len(case["time"]["samples"]) == 2 and case["first"] > 0 for case in results.cases)
     assert sum(line.startswith("| ") for line in report(results).splitlines()) == 1 + len(cases) + 1 + len(results.targets)
-
-
-def test_large_models_are_shown_and_not_judged(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(benchmark, "LARGE", ("flow.digits",))
-    results = benchmark.measure(repeats=1, quick=True)
-    (orbits,) = (case for case in results.cases if case["model"] == "dynamics.pendulum")
-    assert results.targets[0].measured == orbits["time"]["median"]
-    assert len(results.cases) == 5
