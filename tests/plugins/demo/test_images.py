@@ -71,8 +71,3 @@ def test_whatever_a_tab_says_is_text() -> None:
         assert f"<{tag}>" not in html
     assert "<code>a</code>" in html
     assert "0.50 s" in html
-
-
-def test_an_output_that_is_not_shown_is_named() -> None:
-    with pytest.raises(ConfigError, match="shows nothing for 'x'"):
-        draw([Output("x", "X")], Result(Shown({}), 0.1))
