@@ -14,7 +14,10 @@ _ASSETS = ROOT / "docs" / "assets"
 _SHOWN = {
     ("One step vs many", "desktop-light"): "demo_one_step.png",
     ("Draw and project", "phone-dark"): "demo_project_phone.png",
+    ("Walk the space", "desktop-light"): "demo_walk.png",
     ("Look inside", "desktop-dark"): "demo_inside_dark.png",
+    ("Styles", "phone-light"): "demo_styles_phone.png",
+    ("Dynamics", "desktop-light"): "demo_dynamics.png",
 }
 """The screenshots of the documentation."""
 _LARGEST = 300_000
