@@ -23,7 +23,7 @@ def files_to_push(folder: Path, repo: str) -> dict[str, Path | bytes]:
     The card is made anew for the repository, unless somebody has edited it.
 
     Raises:
-        ArtifactError: when it cannot be loaded.
+        ArtifactError: when it cannot be loaded, or its card is no text.
         HubError: for a name that cannot be one, and when a file is larger than any that is pulled.
     """
     from linearizer_core.pretrained.model import Pretrained  # which imports this package
@@ -31,7 +31,12 @@ def files_to_push(folder: Path, repo: str) -> dict[str, Path | bytes]:
     address = HubAddress(repo)
     pretrained = Pretrained.from_pretrained(folder)
     files: dict[str, Path | bytes] = {**artifact_files(folder)}
-    card = (folder / "README.md").read_text(encoding="utf-8") if "README.md" in files else ""
+    try:
+        card = (folder / "README.md").read_text(encoding="utf-8") if "README.md" in files else ""
+    except UnicodeDecodeError as error:
+        raise ArtifactError(
+            f"{folder / 'README.md'} is no text in UTF-8 ({error.reason}), which the Hub asks of a card; save it in UTF-8, or delete it"
+        ) from error
     told = _LOADED.search(card)
     if told and card == pretrained.card(told[1]):
         files["README.md"] = pretrained.card(f"{HUB_PREFIX}{address.repo}").encode()

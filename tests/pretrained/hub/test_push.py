@@ -43,6 +43,9 @@ def test_a_card_names_the_repository_unless_somebody_edited_it(hub: HubServer, m
     (folder / "README.md").write_text(edited)
     push(folder, "org/two")
     assert hub.repos["org/two"].commits[-1].files["README.md"].decode() == edited
+    (folder / "README.md").write_bytes(b"\xff no UTF-8")
+    with pytest.raises(ArtifactError, match=r"README\.md is no text in UTF-8"):
+        push(folder, "org/three")
 
 
 def test_what_is_pushed_comes_back_with_the_same_bits(hub: HubServer, model: Pretrained, folder: Path, contents: dict[str, bytes], tmp_path: Path) -> None:

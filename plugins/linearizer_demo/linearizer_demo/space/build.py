@@ -113,7 +113,7 @@ def require_space(folder: Path) -> None:
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     readme = folder / "README.md"
-    if not readme.is_file() or MARK not in readme.read_text(encoding="utf-8", errors="replace"):
+    if not readme.is_file() or f"\n  - {MARK}\n" not in readme.read_text(encoding="utf-8", errors="replace"):
         raise ConfigError(f"{folder} exists and is no Space of ours (its README.md has no tag {MARK}); choose another folder")
 
 

@@ -139,6 +139,7 @@ def test_a_space_that_was_built_there_is_replaced_and_nothing_else_is(saved: dic
     other = tmp_path / "thesis"
     other.mkdir()
     (other / "chapter.tex").write_text("years of work")
+    (other / "README.md").write_text("a thesis on linearizer-space")
     with pytest.raises(ConfigError, match="is no Space of ours"):
         build_space(models, other, "First")
     assert (other / "chapter.tex").read_text() == "years of work"
