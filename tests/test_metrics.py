@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 from torch import Tensor
 from torchmetrics.functional.image import peak_signal_noise_ratio, structural_similarity_index_measure
+from torchmetrics.image.kid import poly_mmd
 
 from linearizer_core.errors import DataError
-from linearizer_core.metrics import frechet_distance, max_abs_error, psnr, relative_error, ssim
+from linearizer_core.metrics import frechet_distance, kernel_distance, max_abs_error, precision_and_recall, psnr, relative_error, ssim
 
 from .networks import normal
 
@@ -113,3 +115,71 @@ def test_ssim_refuses_what_it_cannot_see() -> None:
         ssim(torch.ones(1, 3, 5, 20), torch.ones(1, 3, 5, 20))
     with pytest.raises(DataError, match="cannot compare shapes"):
         ssim(torch.ones(1, 3, 12, 20), torch.ones(2, 3, 12, 20))
+
+
+def squared_discrepancy(a: Tensor, b: Tensor) -> float:
+    """From the matrices of the kernel."""
+    aa, bb, ab = ((x @ y.T / a.shape[1] + 1) ** 3 for x, y in ((a, a), (b, b), (a, b)))
+    within = [(k.sum() - k.trace()) / (len(k) * (len(k) - 1)) for k in (aa, bb)]
+    return float(within[0] + within[1] - 2 * ab.mean())
+
+
+@modest
+@given(seed=seeds, size=st.integers(1, 6))
+def test_kernel_distance_against_its_matrices_and_torchmetrics(seed: int, size: int) -> None:
+    a, b = features(seed, 40, size), features(seed + 7, 30, size)
+    assert kernel_distance(a, b) == pytest.approx(squared_discrepancy(a, b), rel=1e-9, abs=1e-9)
+    as_many = features(seed + 9, 40, size)  # torchmetrics wants as many of both
+    assert kernel_distance(a, as_many) == pytest.approx(float(poly_mmd(a, as_many)), rel=1e-9, abs=1e-9)
+
+
+def test_kernel_distance_is_unbiased_and_grows_with_the_difference() -> None:
+    draws = [kernel_distance(normal(seed, 60, 4), normal(seed + 1000, 60, 4)) for seed in range(60)]
+    spread = torch.tensor(draws)
+    assert abs(spread.mean()) < 3 * spread.std() / math.sqrt(len(draws))
+    assert kernel_distance(normal(0, 60, 4), normal(1, 60, 4) + 1) > 10 * spread.std()
+
+
+def test_kernel_distance_of_more_samples_than_a_chunk_holds() -> None:
+    a, b = normal(0, 2300, 3), normal(1, 1200, 3)
+    assert kernel_distance(a, b) == pytest.approx(squared_discrepancy(a, b), rel=1e-9)
+
+
+@modest
+@given(seed=seeds, size=st.integers(1, 5), neighbours=st.integers(1, 4))
+def test_precision_and_recall_by_counting(seed: int, size: int, neighbours: int) -> None:
+    generated, real = features(seed, 25, size), features(seed + 3, 30, size) + 1
+
+    def share(points: Tensor, centres: Tensor) -> float:
+        radii = [sorted(float((other - centre).norm()) for other in centres)[neighbours] for centre in centres]
+        within = [any(float((point - centre).norm()) <= radius for centre, radius in zip(centres, radii, strict=True)) for point in points]
+        return sum(within) / len(within)
+
+    assert precision_and_recall(generated, real, neighbours=neighbours) == pytest.approx((share(generated, real), share(real, generated)))
+    assert precision_and_recall(real, generated, neighbours=neighbours) == pytest.approx((share(real, generated), share(generated, real)))
+
+
+def test_precision_falls_with_strange_samples_and_recall_with_missing_ones() -> None:
+    real = normal(0, 1500, 2)
+    assert precision_and_recall(real, real) == (1.0, 1.0)
+    assert precision_and_recall(torch.cat([real, real[:500] + 50]), real) == (0.75, 1.0)
+    few = real[real[:, 0] > 0]
+    precision, recall = precision_and_recall(few, real)
+    assert precision == 1.0
+    assert len(few) / len(real) <= recall < 0.6
+
+
+@pytest.mark.parametrize("measure", [frechet_distance, kernel_distance, precision_and_recall])
+def test_sets_that_cannot_be_compared_are_refused(measure: Callable[[Tensor, Tensor], object]) -> None:
+    good = normal(0, 9, 3)
+    with pytest.raises(DataError, match=r"first set of features has shape \(9,\)"):
+        measure(good[:, 0], good)
+    with pytest.raises(DataError, match="3 and 2 features"):
+        measure(good, good[:, :2])
+    with pytest.raises(DataError, match="second set of features has 1 of 9 rows with infinities"):
+        measure(good, torch.cat([good[:8], good[:1] / 0]))
+
+
+def test_too_few_samples_for_their_neighbours() -> None:
+    with pytest.raises(DataError, match="3 and 9 samples have no 3 neighbours"):
+        precision_and_recall(normal(0, 3, 2), normal(1, 9, 2))

@@ -35,20 +35,22 @@ class PriorStage(Stage):
         super().__init__("prior", config)
         self._parts = parts
         self._mirror = mirror
+        self._encoded: tuple[Tensor, Tensor | None] | None = None
 
     def parameters(self, model: LinearizerModel) -> Iterable[nn.Parameter]:
         return self._parts(model).prior.parameters()
 
     def begin(self, model: LinearizerModel, splits: Splits) -> None:
         parts = self._parts(model)
-        kept, labels = _encode(parts, splits.train, mirror=self._mirror)
+        kept, labels = self._encoded = _encode(parts, splits.train, mirror=self._mirror)  # `dataset`, which is next, need not do it again
         parts.whiten.fit(kept)
         with torch.no_grad():
             parts.categories.fit(parts.whiten(kept), labels)
 
     def dataset(self, model: LinearizerModel, splits: Splits) -> Dataset[Batch]:
         parts = self._parts(model)
-        kept, labels = _encode(parts, splits.train, mirror=self._mirror)
+        kept, labels = self._encoded or _encode(parts, splits.train, mirror=self._mirror)
+        self._encoded = None
         with torch.no_grad():
             latents = parts.whiten(kept)
             categories = parts.categories.of(latents, labels)

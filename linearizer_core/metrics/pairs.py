@@ -1,4 +1,4 @@
-"""Measures of samples and of exactness. Every one says in which unit it answers."""
+"""Values against their references, one by one."""
 
 from __future__ import annotations
 
@@ -9,41 +9,6 @@ from torch.nn import functional
 from linearizer_core.errors import DataError
 
 _SSIM_MARGIN = 5
-
-
-def frechet_distance(a: Tensor, b: Tensor) -> float:
-    r"""The Frechet distance between Gaussians fitted to two sets of features, ``(N, F)`` and ``(M, F)``, in float64.
-
-    .. math::
-        d = \|\mu_a - \mu_b\|^2 + \operatorname{tr}(C_a + C_b - 2 (C_a^{1/2} C_b C_a^{1/2})^{1/2})
-
-    Squared feature units; 0 for equal moments, and biased upwards for few samples, so quote it with N, M and the features' name
-    (Heusel et al., arXiv 1706.08500).
-
-    Raises:
-        DataError: for fewer than 2 samples, another number of features, or values that are not finite.
-
-    Example:
-        >>> import torch
-        >>> a = torch.randn(500, 4, generator=torch.Generator().manual_seed(0))
-        >>> round(frechet_distance(a, a + 1), 6)
-        4.0
-    """
-    for name, features in (("first", a), ("second", b)):
-        if features.ndim != 2 or len(features) < 2:
-            raise DataError(f"the {name} set of features has shape {tuple(features.shape)}, expected (N, F) with N of at least 2; give more samples, flattened")
-        if strange := int((~torch.isfinite(features)).any(1).sum()):
-            raise DataError(
-                f"the {name} set of features has {strange} of {len(features)} rows with infinities or NaN, expected finite numbers; look at the samples"
-            )
-    if a.shape[1] != b.shape[1]:
-        raise DataError(f"the two sets have {a.shape[1]} and {b.shape[1]} features; compare features of one extractor")
-    a, b = a.double(), b.double()
-    cov_a, cov_b = torch.cov(a.T).reshape(a.shape[1], -1), torch.cov(b.T).reshape(b.shape[1], -1)
-    values, vectors = torch.linalg.eigh(cov_a)
-    root = (vectors * values.clamp_min(0).sqrt()) @ vectors.T
-    cross = torch.linalg.eigvalsh(root @ cov_b @ root).clamp_min(0).sqrt().sum()
-    return max(0.0, float((a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross))
 
 
 def psnr(image: Tensor, reference: Tensor) -> float:
