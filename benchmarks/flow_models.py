@@ -80,20 +80,24 @@ def noise_encoder(splits: Splits, *, small: bool = False) -> FlowModel:
     return _configured("noise encoder", "flow_mnist_published.toml", splits, small)
 
 
-def published_design(splits: Splits, parameters: int, *, batch_size: int = 128, rank: int = 8) -> FlowModel:
+def published_design(splits: Splits, parameters: int, *, batch_size: int = 128) -> FlowModel:
     """The published backbone for noise and for data, core and loss; as wide as ``parameters`` parameters in all allow, as nearly as a whole width can."""
     task = FlowTask(FlowConfig.model_validate({"recipe": "published", "published": {"training": {"batch_size": batch_size}}}))
+    return FlowModel("published design", task, published_model(task, splits.info, parameters), splits)
+
+
+def published_model(task: Task, info: DataInfo, parameters: int, *, seed: int = SEED, **core: int) -> LinearizerModel:
+    """The published backbone twice and a core of rank 8, untrained, of about as many ``parameters``; ``core`` holds further options of the core."""
 
     def build(width: int) -> LinearizerModel:
         def backbone(shape: tuple[int, ...], conditions: dict[str, int] | None) -> Bijection:
             return published_backbone(shape, couplings=2 * BLOCKS, width=width)
 
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
-            return task.build(BuildContext(splits.info, backbone, lambda shape, conditions: create_core("low_rank", shape, rank=rank)))
+            torch.manual_seed(seed)
+            return task.build(BuildContext(info, backbone, lambda shape, conditions: create_core("low_rank", shape, rank=8, **core)))
 
-    width = nearest(lambda candidate: count(build(candidate)), parameters)
-    return FlowModel(f"published design, width {width}", task, build(width), splits)
+    return build(nearest(lambda width: count(build(width)), parameters))
 
 
 def nearest(size: Callable[[int], int], wanted: int) -> int:

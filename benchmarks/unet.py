@@ -15,8 +15,10 @@ TOLERANCE = 1e-4
 """Relative and absolute tolerance of the adaptive solver."""
 
 
-def matching_unet(shape: tuple[int, int, int], parameters: int) -> nn.Module:
+def matching_unet(shape: tuple[int, int, int], parameters: int, *, classes: int | None = None, seed: int = SEED) -> nn.Module:
     """diffusers' ``UNet2DModel`` on images ``(C, H, W)``, of about that many ``parameters``: three levels of two residual blocks, attention on the coarser two.
+
+    With ``classes``, it takes a label as well.
 
     Raises:
         ModuleNotFoundError: when diffusers is not installed.
@@ -34,20 +36,21 @@ def matching_unet(shape: tuple[int, int, int], parameters: int) -> nn.Module:
             "down_block_types": ("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
             "up_block_types": ("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
             "norm_num_groups": 4,
+            "num_class_embeds": classes,
         }
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(SEED)
+            torch.manual_seed(seed)
             return cast(nn.Module, UNet2DModel(**options))  # type: ignore[no-untyped-call]
 
     return build(nearest(lambda size: count(build(size)), parameters)).eval().requires_grad_(False)
 
 
 @torch.no_grad()
-def euler(unet: nn.Module, noise: Tensor, evaluations: int) -> Tensor:
+def euler(unet: nn.Module, noise: Tensor, evaluations: int, label: Tensor | None = None) -> Tensor:
     """As many Euler steps from t = 0 to 1."""
     x = noise
     for time in torch.arange(evaluations, device=noise.device) / evaluations:
-        x = x + velocity(unet, time, x) / evaluations
+        x = x + velocity(unet, time, x, label) / evaluations
     return x
 
 
@@ -71,7 +74,7 @@ def adaptive(unet: nn.Module, noise: Tensor) -> int:
     return evaluations
 
 
-def velocity(unet: nn.Module, time: Tensor, x: Tensor) -> Tensor:
-    """The network at one time for the whole batch. The time stays on the device: the host does not wait for it."""
-    answer: Tensor = unet(x, 1000 * time).sample
+def velocity(unet: nn.Module, time: Tensor, x: Tensor, label: Tensor | None = None) -> Tensor:
+    """The network at one time for the whole batch, or at a time for each image, ``(B,)``. The time stays on the device: the host does not wait for it."""
+    answer: Tensor = unet(x, 1000 * time, class_labels=label).sample
     return answer

@@ -60,7 +60,7 @@ def kernel_distance(a: Tensor, b: Tensor) -> float:
     a, b = a.double(), b.double()
 
     def kernel_sum(x: Tensor, y: Tensor) -> Tensor:
-        return torch.stack([(rows @ y.T / y.shape[1] + 1).pow(3).sum() for rows in x.split(_CHUNK)]).sum()
+        return torch.stack([(rows @ y.T / y.shape[1] + 1).pow(3).sum() for rows in torch.split(x, _CHUNK)]).sum()
 
     def within(x: Tensor) -> Tensor:
         own = (x.square().sum(1) / x.shape[1] + 1).pow(3).sum()
@@ -91,8 +91,8 @@ def precision_and_recall(generated: Tensor, real: Tensor, *, neighbours: int = 3
 
     def covered(points: Tensor, centres: Tensor) -> float:
         # The nearest of a centre is itself.
-        radii = torch.cat([torch.cdist(rows, centres).kthvalue(neighbours + 1).values for rows in centres.split(_CHUNK)])
-        return float(torch.cat([(torch.cdist(rows, centres) <= radii).any(1) for rows in points.split(_CHUNK)]).double().mean())
+        radii = torch.cat([torch.cdist(rows, centres).kthvalue(neighbours + 1).values for rows in torch.split(centres, _CHUNK)])
+        return float(torch.cat([(torch.cdist(rows, centres) <= radii).any(1) for rows in torch.split(points, _CHUNK)]).double().mean())
 
     generated, real = generated.double(), real.double()
     return covered(generated, real), covered(real, generated)

@@ -9,11 +9,12 @@ import pkgutil
 import pytest
 
 import benchmarks
+import benchmarks.evidence
 import benchmarks.tools
 
 MODULES = sorted(
     module.name
-    for package in (benchmarks, benchmarks.tools)
+    for package in (benchmarks, benchmarks.evidence, benchmarks.tools)
     for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
     if not module.ispkg and not module.name.endswith("__main__")
 )

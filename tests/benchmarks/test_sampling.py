@@ -27,7 +27,7 @@ class Growth(nn.Module):
         self.rate = nn.Parameter(torch.ones(()), requires_grad=False)
         self.times: list[float] = []
 
-    def forward(self, x: Tensor, time: Tensor) -> Any:
+    def forward(self, x: Tensor, time: Tensor, class_labels: Tensor | None = None) -> Any:
         self.times.append(float(time))
         return SimpleNamespace(sample=self.rate * x)
 

@@ -1,0 +1,63 @@
+"""From seconds to steps. What a step costs is measured once, on an idle machine, all recipes in turn; then numbers of steps are fixed, and it no longer
+matters what else the machine does while it trains."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks.evidence.contender import Cost, Steps
+from benchmarks.evidence.recipes import Recipe
+from linearizer_core.data import Splits
+from linearizer_core.files import write_json
+
+Costs = dict[str, dict[str, Cost]]
+"""By recipe and stage."""
+WINDOW, TURNS = 4, 3
+
+
+def measure_costs(recipes: Mapping[str, Recipe], splits: Splits, weights: Path | None) -> Costs:
+    """The median of `TURNS` turns, each recipe once in each of them."""
+    turns: list[Costs] = []
+    for turn in range(TURNS):
+        turns.append({})
+        for name, recipe in recipes.items():
+            turns[-1][name] = recipe.build(splits.info, 0, {}, weights).cost(splits, WINDOW)
+            print(f"turn {turn + 1} of {TURNS}: {name} {turns[-1][name]}", flush=True)
+    return {
+        name: {stage: Cost(median(turn[name][stage].step for turn in turns), median(turn[name][stage].start for turn in turns)) for stage in turns[0][name]}
+        for name in recipes
+    }
+
+
+def affordable(costs: Mapping[str, Cost], shares: Mapping[str, float], budget: float) -> Steps:
+    """Steps of each stage, at least one: what is left of the budget after all stages have started is shared.
+
+    Example:
+        >>> affordable({"a": Cost(1.0), "b": Cost(0.5, start=20.0)}, {"a": 0.75, "b": 0.25}, 100.0)
+        {'a': 60, 'b': 40}
+    """
+    left = budget - sum(cost.start for cost in costs.values())
+    return {name: max(1, int(left * shares[name] / cost.step)) for name, cost in costs.items()}
+
+
+def write_costs(path: Path, costs: Costs, facts: Mapping[str, Any]) -> None:
+    """Costs, and where they were measured."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, {"costs": {name: {stage: cost.__dict__ for stage, cost in stages.items()} for name, stages in costs.items()}, "environment": dict(facts)})
+
+
+def read_costs(path: Path) -> Costs:
+    """What `write_costs` wrote; empty where there is nothing."""
+    if not path.exists():
+        return {}
+    found = json.loads(path.read_text(encoding="utf-8"))["costs"]
+    return {name: {stage: Cost(**values) for stage, values in stages.items()} for name, stages in found.items()}
+
+
+def missing(costs: Costs, names: Sequence[str]) -> list[str]:
+    """Recipes that were not measured yet."""
+    return [name for name in dict.fromkeys(names) if name not in costs]

@@ -1,0 +1,66 @@
+"""From the records of runs to docs/evidence: one JSON file, pictures, and the tables between the markers of its page.
+
+    python -m benchmarks.evidence.page [--runs runs/evidence] [--out docs/evidence]
+
+New records replace older ones of the same name in OUT/records.json, which holds them all; tables and pictures come from that file alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from benchmarks.evidence.figures import plot_evaluations
+from benchmarks.evidence.plan import OTHERS, SECONDS, TRIALS, distance, trial
+from benchmarks.evidence.tables import by_recipe, cost_table, quality_table, trial_table
+from benchmarks.publish import insert
+from benchmarks.tools.environment import sentence
+from linearizer_core.files import write_json
+
+Records = dict[str, dict[str, Any]]
+
+
+def collect(runs: Path, out: Path) -> Records:
+    """All records, those of ``runs`` before committed ones."""
+    path = out / "records.json"
+    found: Records = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    new = {each.stem: json.loads(each.read_text(encoding="utf-8")) for each in sorted((runs / "records").glob("*.json"))}
+    found = dict(sorted({**found, **new}.items()))
+    write_json(path, found)
+    return found
+
+
+def sections(records: Records, out: Path) -> dict[str, str]:
+    """The tables, by the name of their markers; a picture for each of them that has one."""
+    found = {}
+    trials = {family: [records[name] for name in (trial(recipe).name for recipe in recipes) if name in records] for family, recipes in TRIALS.items()}
+    best = {family: min(tried, key=distance)["recipe"] for family, tried in trials.items() if tried}
+    if best:
+        found["evidence-trials"] = trial_table({family: tried for family, tried in trials.items() if tried}, best)
+    recipes = [*best.values(), *OTHERS]
+    finals = [record for record in records.values() if record["split"] == "test" and record["budget"] == SECONDS and record["recipe"] in recipes]
+    groups = {recipe: by_recipe(finals)[recipe] for recipe in recipes if recipe in by_recipe(finals)}
+    if groups:
+        first = next(iter(groups.values()))[0]
+        source = f"{sentence({**first['environment'], 'seed': 'by column'})} Command: `python -m benchmarks.evidence DATA --weights WEIGHTS`."
+        found["evidence-quality"] = f"{quality_table(groups, {}, {})}\n\n{source}"
+        found["evidence-cost"] = cost_table(groups, {})
+        plot_evaluations(groups, out / "evaluations.png")
+    return found
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=Path, default=Path("runs/evidence"))
+    parser.add_argument("--out", type=Path, default=Path("docs/evidence"))
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    records = collect(given.runs, given.out)
+    for name, text in sections(records, given.out).items():
+        print(name, "inserted" if insert(given.out / "index.md", name, text) else "has no marker")
+
+
+if __name__ == "__main__":
+    main()

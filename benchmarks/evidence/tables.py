@@ -1,0 +1,105 @@
+"""Tables of records: seeds of one recipe become one row."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import mean, stdev
+from typing import Any
+
+from benchmarks.tools.tables import MISSING, table
+
+Record = Mapping[str, Any]
+
+QUALITY = {
+    "frechet_classifier": "FD",
+    "frechet_efficientnet": "FD, EfficientNet",
+    "kernel_efficientnet": "KID, EfficientNet",
+    "precision_efficientnet": "precision",
+    "recall_efficientnet": "recall",
+    "nearest_training": "nearest training image",
+    "label_agreement": "label agreement",
+}
+"""Measures of samples, and the heads of their columns."""
+
+
+def of_seeds(values: Sequence[float | None]) -> str:
+    """Mean and, of several seeds, the standard deviation.
+
+    Example:
+        >>> of_seeds([5.25, 5.75]), of_seeds([312.0]), of_seeds([None]), of_seeds([2e-6, 2e-6])
+        ('5.50 ± 0.35', '312', '-', '2.0e-06 ± 0.0e+00')
+    """
+    known = [value for value in values if value is not None]
+    if not known:
+        return MISSING
+    centre = mean(known)
+    form: Callable[[float], str] = _form(centre)
+    return f"{form(centre)} ± {form(stdev(known))}" if len(known) > 1 else form(centre)
+
+
+def _form(size: float) -> Callable[[float], str]:
+    if abs(size) >= 100:
+        return "{:,.0f}".format
+    if abs(size) >= 1e-2 or size == 0:
+        return "{:.2f}".format
+    return "{:.1e}".format
+
+
+def by_recipe(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """Records of each recipe, its seeds in order."""
+    found: dict[str, list[Record]] = {}
+    for record in sorted(records, key=lambda record: record["seed"]):
+        found.setdefault(record["recipe"], []).append(record)
+    return found
+
+
+def quality_table(groups: Mapping[str, Sequence[Record]], titles: Mapping[str, str], floors: Mapping[str, Mapping[str, float]]) -> str:
+    """One row for each recipe and way to sample, and for real images and noise."""
+    rows = []
+    for recipe, records in groups.items():
+        for way in records[0]["ways"]:
+            measured = [record["ways"][way] for record in records]
+            cells = [of_seeds([values.get(name) for values in measured]) for name in QUALITY]
+            rows.append([titles.get(recipe, records[0]["title"]), way, str(len(records)), *cells])
+    rows += [[name, MISSING, MISSING, *(of_seeds([values.get(measure)]) for measure in QUALITY)] for name, values in floors.items()]
+    return table(["model", "sampled by", "seeds", *QUALITY.values()], rows)
+
+
+def cost_table(groups: Mapping[str, Sequence[Record]], titles: Mapping[str, str]) -> str:
+    """One row for each recipe: size, training, sampling and what holds exactly in theory."""
+    rows = []
+    for recipe, records in groups.items():
+        first = records[0]
+        sampling = ", ".join(f"{way} {of_seeds([record['sampling_seconds'][way] for record in records])}" for way in first["sampling_seconds"])
+        exact = ("one_step_vs_loop_psnr_db", "published_collapse_vs_loop_psnr_db", "inversion_psnr_db", "round_trip")
+        rows.append(
+            [
+                titles.get(recipe, first["title"]),
+                f"{first['parameters']:,}",
+                ", ".join(f"{number:,} {stage}" for stage, number in first["steps"].items()),
+                sampling,
+                *(of_seeds([record.get(name) for record in records]) for name in exact),
+            ]
+        )
+    header = [
+        "model",
+        "parameters",
+        "steps",
+        "seconds for 64 images",
+        "one step vs loop, dB",
+        "published collapse vs loop, dB",
+        "inversion, dB",
+        "round trip, max",
+    ]
+    return table(header, rows)
+
+
+def trial_table(families: Mapping[str, Sequence[Record]], best: Mapping[str, str]) -> str:
+    """The candidates of each family on validation images, the chosen ones in bold."""
+    rows = []
+    for family, records in families.items():
+        for record in records:
+            values = next(iter(record["ways"].values()))
+            title = f"**{record['title']}**" if best[family] == record["recipe"] else record["title"]
+            rows.append([title, *(f"{number:,}" for number in [sum(record["steps"].values())]), of_seeds([values.get("frechet_classifier")])])
+    return table(["candidate", "steps", "FD, validation"], rows)

@@ -1,0 +1,101 @@
+"""From a run to the page: records, what is chosen, tables and the picture."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.evidence import page, plan
+from benchmarks.evidence.budget import write_costs
+from benchmarks.evidence.contender import Cost, Draw
+from benchmarks.evidence.run import COSTS, Run, perform
+from benchmarks.evidence.yardstick import Yardstick
+from linearizer_core.data import Splits, stack
+from linearizer_core.factory import create_dataset
+from linearizer_core.files import write_json
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    return create_dataset("digits").load()
+
+
+@pytest.fixture(scope="module")
+def yardstick(splits: Splits) -> Yardstick:
+    return Yardstick(splits, "test", None)
+
+
+def test_the_yardstick_tells_real_images_from_noise_and_copies_from_new_ones(splits: Splits, yardstick: Yardstick) -> None:
+    train = stack(splits.train)
+    real = yardstick.measure(Draw(train["x"], train["label"]))
+    noise = yardstick.measure(Draw(torch.rand(train["x"].shape, generator=torch.Generator().manual_seed(0))))
+    assert real["frechet_classifier"] < noise["frechet_classifier"] / 5
+    assert real["kernel_classifier"] < noise["kernel_classifier"] / 5
+    assert real["precision_classifier"] > 0.8 > 0.5 > noise["precision_classifier"]
+    assert real["label_agreement"] > 0.95
+    assert "label_agreement" not in noise
+    assert real["nearest_training"] == pytest.approx(0, abs=1e-2)
+    assert yardstick.measure(Draw(torch.cat([stack(splits.test)["x"]] * 2)))["nearest_training"] == pytest.approx(1, rel=0.05)
+
+
+def test_images_that_are_not_finite_are_counted_and_left_out(splits: Splits, yardstick: Yardstick) -> None:
+    images = stack(splits.train)["x"].clone()
+    images[: len(images) // 2, 0, 0, 0] = torch.nan
+    found = yardstick.measure(Draw(images))
+    assert found["finite"] == pytest.approx(0.5, abs=1e-3)
+    assert found["frechet_classifier"] < 100
+    assert "frechet_classifier" not in yardstick.measure(Draw(images * torch.nan))
+
+
+@pytest.fixture(scope="module")
+def runs(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two trials of a second each."""
+    folder = tmp_path_factory.mktemp("evidence")
+    costs = {"reconstruction": Cost(0.1), "prior": Cost(0.05)}
+    write_costs(folder / COSTS, dict.fromkeys(("ours", "ours-batch"), costs), {})
+    for recipe in ("ours", "ours-batch"):
+        perform(Run(recipe, 0, 1.0, "validation", 600), splits, None, folder)
+    return folder
+
+
+def test_a_record_says_what_was_done(runs: Path) -> None:
+    record = json.loads((runs / "records" / "ours-1s-0-validation.json").read_text())
+    assert record["steps"] == {"reconstruction": 7, "prior": 5}
+    assert record["reference"] == 90
+    assert record["ways"].keys() == {"one step", "one step, temperature 0.9"}
+    assert record["ways"]["one step"]["frechet_classifier"] > 0
+    assert record["features"] == {"classifier": "digits-classifier-32"}
+    assert record["environment"]["seed"] == 0
+    assert (runs / "ours-1s-0" / "one_step.png").exists()
+
+
+def test_the_trial_with_the_least_distance_is_chosen(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plan, "TRIALS", {"ours": ("ours", "ours-batch")})
+    monkeypatch.setattr(plan, "TRIAL_SECONDS", 1.0)
+    distances = {recipe: plan.distance(plan.read(runs, plan.trial(recipe))) for recipe in ("ours", "ours-batch")}
+    best = min(distances, key=distances.__getitem__)
+    assert plan.chosen("ours", runs) == best
+    mains = plan.plan("main", runs)
+    assert [(run.recipe, run.seed) for run in mains[:3]] == [(best, 0), ("likelihood", 0), ("matching", 0)]
+    assert {run.split for run in mains} == {"test"}
+
+
+def test_records_become_tables_and_a_picture(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "TRIALS", {"ours": ("ours", "ours-batch")})
+    monkeypatch.setattr(page, "OTHERS", ())
+    monkeypatch.setattr(plan, "TRIAL_SECONDS", 1.0)
+    made = json.loads((runs / "records" / "ours-1s-0-validation.json").read_text())
+    for recipe in ("ours", "ours-batch"):
+        for seed in (0, 1):
+            record = {**made, "recipe": recipe, "seed": seed, "split": "test", "budget": page.SECONDS}
+            name = plan.final(recipe, seed).name
+            write_json(runs / "records" / f"{name}.json", record)
+    found = page.sections(page.collect(runs, tmp_path), tmp_path)
+    assert found["evidence-trials"].count("**") == 2
+    assert "| one step | 2 |" in found["evidence-quality"]
+    assert f"{made['parameters']:,}" in found["evidence-cost"]
+    assert (tmp_path / "evaluations.png").stat().st_size > 5000
+    assert json.loads((tmp_path / "records.json").read_text()).keys() >= {"ours-1s-0-validation", "ours-600s-1-test"} or "ours-batch-600s-1-test"
