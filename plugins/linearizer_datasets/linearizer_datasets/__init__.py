@@ -1,1 +1,1 @@
-"""Datasets: the digits inside scikit-learn, MNIST from its idx files, a folder of pictures, arrays in npz files."""
+"""Datasets: the digits inside scikit-learn, MNIST from its idx files, a folder of pictures, arrays in npz files, pictures prepared once."""

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 
 class _Options(BaseModel):
@@ -46,3 +46,29 @@ class NpzConfig(_Options):
     images: str = Field("images", description="name of the image array, uint8 (N, H, W) or (N, H, W, C)")
     labels: str | None = Field("labels", description="name of the integer label array; none for unlabelled data")
     validation: float = Field(0.1, gt=0, lt=0.5, description="fraction of train.npz taken from its end for validation")
+
+
+class PreparedConfig(_Options):
+    """Options of `prepared`."""
+
+    root: Path = Field(description="folder that `linearizer prepare` wrote")
+    label: str | None = Field(None, description="which of its labels the examples have, such as an attribute of the faces of CelebA; none for unlabelled data")
+
+
+class PrepareConfig(_Options):
+    """Options of `linearizer prepare`."""
+
+    size: int = Field(64, ge=4, description="pictures become size x size pixels")
+    crop: int | None = Field(None, ge=4, description="side of the square that is cut out around the centre, and then scaled; as large as it can be when none")
+    channels: Literal[1, 3] = Field(3, description="1 for grey, 3 for colour; transparent pixels become white")
+    split: Path | None = Field(None, description="file that says of each picture whether it is for training (0), validation (1) or test (2)")
+    attributes: Path | None = Field(None, description="file that says of each picture which attributes it has (1) and has not (-1)")
+    validation: float = Field(0.1, gt=0, lt=0.5, description="fraction of the pictures kept for validation, without a split file")
+    test: float = Field(0.1, gt=0, lt=0.5, description="fraction of the pictures kept for testing, without a split file")
+    seed: int = Field(0, description="seed of the split, without a split file")
+
+    @model_validator(mode="after")
+    def _check_split(self) -> Self:
+        if self.split is not None and (given := sorted(self.model_fields_set & {"validation", "test", "seed"})):
+            raise ValueError(f"a split file leaves nothing to draw; leave out {', '.join(given)}, or the split file")
+        return self

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from linearizer_core.hookspecs import hookimpl
-from linearizer_core.specs import DatasetSpec
+from linearizer_core.specs import CommandSpec, DatasetSpec
 
 
 @hookimpl
@@ -35,4 +35,15 @@ def linearizer_datasets() -> list[DatasetSpec]:
             config="linearizer_datasets.config:NpzConfig",
             summary="NumPy archives train.npz and test.npz with images and, if there are, labels",
         ),
+        DatasetSpec(
+            name="prepared",
+            target="linearizer_datasets.prepared:Prepared",
+            config="linearizer_datasets.config:PreparedConfig",
+            summary="pictures that `linearizer prepare` cropped and scaled, CelebA's faces among others; read from disk as they are needed",
+        ),
     ]
+
+
+@hookimpl
+def linearizer_commands() -> list[CommandSpec]:
+    return [CommandSpec("prepare", target="linearizer_datasets.cli:app", summary="crop and scale many pictures once, to train on")]

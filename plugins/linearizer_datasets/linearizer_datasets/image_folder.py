@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
@@ -12,8 +11,7 @@ from torch.utils.data import Dataset, Subset
 from linearizer_core.data import Batch, DataInfo, DataSource, Splits
 from linearizer_core.errors import DataError
 from linearizer_datasets.config import ImageFolderConfig
-
-EXTENSIONS = {".png", ".jpg", ".jpeg", ".webp", ".bmp"}
+from linearizer_datasets.pictures import EXTENSIONS, list_pictures, read_pixels
 
 
 class ImageFolder(DataSource):
@@ -30,22 +28,15 @@ class ImageFolder(DataSource):
         config = self.config
         if not config.root.is_dir():
             raise DataError(f"data.root = {config.root} is not a folder; set it to the folder with the pictures")
-        files = sorted(path for path in config.root.rglob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
-        counts = int(len(files) * config.test), int(len(files) * config.validation)
-        if min(counts) < 1:
-            raise DataError(
-                f"{config.root} holds {len(files)} pictures ({', '.join(sorted(EXTENSIONS))}); too few for test = {config.test} and "
-                f"validation = {config.validation}: add pictures or raise the fractions"
-            )
+        files = [config.root / name for name in list_pictures(config.root)]
+        train, validation, test = split_at_random(config.root, len(files), config.validation, config.test, config.seed)
         names = sorted({path.relative_to(config.root).parts[0] for path in files if path.parent != config.root})
         if names and any(path.parent == config.root for path in files):
             raise DataError(f"{config.root} holds pictures both beside and inside subfolders; put every picture into a class folder, or none")
         pictures = _Pictures(files, names, config)
-        order = torch.randperm(len(files), generator=torch.Generator().manual_seed(config.seed)).tolist()
-        test, validation = order[: counts[0]], order[counts[0] : sum(counts)]
         return Splits(
             info=DataInfo(name="image_folder", shape=(config.channels, config.size, config.size), classes=len(names)),
-            train=Subset(pictures, order[sum(counts) :]),
+            train=Subset(pictures, train),
             validation=Subset(pictures, validation),
             test=Subset(pictures, test),
         )
@@ -72,16 +63,20 @@ def read_picture(path: Path, size: int, channels: int) -> Tensor:
     Raises:
         DataError: when the file is not a picture that Pillow can decode.
     """
-    from PIL import Image, ImageOps
+    return torch.from_numpy(read_pixels(path, size, channels)).permute(2, 0, 1).contiguous().float() / 255
 
-    try:
-        with Image.open(path) as opened:
-            upright = ImageOps.exif_transpose(opened)
-            # Pillow clips 16-bit grey at 255 instead of scaling it.
-            picture = (upright.point(lambda value: value / 257).convert("L") if upright.mode.startswith("I") else upright).convert("RGBA")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be decoded ({error}); remove or replace it") from error
-    white = Image.new("RGBA", picture.size, "white")
-    flat = ImageOps.fit(Image.alpha_composite(white, picture).convert("RGB" if channels == 3 else "L"), (size, size), Image.Resampling.BICUBIC)
-    array = torch.from_numpy(np.array(flat)).float() / 255
-    return array.reshape(size, size, channels).permute(2, 0, 1).contiguous()
+
+def split_at_random(root: Path, count: int, validation: float, test: float, seed: int) -> tuple[list[int], list[int], list[int]]:
+    """Which of ``count`` pictures are for training, validation and test: fractions of a shuffle that depends on ``seed`` alone.
+
+    Raises:
+        DataError: when a fraction of them is less than one.
+    """
+    tests, validations = int(count * test), int(count * validation)
+    if min(tests, validations) < 1:
+        raise DataError(
+            f"{root} holds {count} pictures ({', '.join(sorted(EXTENSIONS))}); too few for test = {test} and "
+            f"validation = {validation}: add pictures or raise the fractions"
+        )
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(seed)).tolist()
+    return order[tests + validations :], order[tests : tests + validations], order[:tests]
