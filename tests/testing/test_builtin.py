@@ -42,6 +42,8 @@ from linearizer_core.testing import (
     parametrize_with_checks,
     run_checks,
 )
+from linearizer_datasets.config import PrepareConfig
+from linearizer_datasets.prepare import prepare
 from linearizer_style.teachers.fast_network import FastStyleNetwork
 
 
@@ -207,6 +209,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         folder = root / "image_folder" / str(labels[number])
         folder.mkdir(exist_ok=True)
         Image.fromarray(images[number]).save(folder / f"{number}.png")
+    prepare(root / "image_folder", root / "prepared", PrepareConfig(size=8, channels=1))
     return root
 
 
@@ -216,6 +219,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mnist": {"validation": 20},
     "npz": {},
     "image_folder": {"size": 8, "channels": 1},
+    "prepared": {"label": "folder"},
     "moving_digit": {"size": 8, "train": 20, "test": 5, "frames": 3, "test_frames": 3},
     "koopmanae_pendulum": {"window": 50, "horizon": 20},
     **dict.fromkeys(("slow_manifold", "pendulum", "fluid_on_attractor", "fluid_off_attractor", "double_well"), FEW),

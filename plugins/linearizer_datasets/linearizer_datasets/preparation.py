@@ -38,8 +38,10 @@ def read_preparation(root: Path) -> Preparation:
     """
     path = root / DESCRIPTION
     try:
-        return Preparation.model_validate_json(path.read_text(encoding="utf-8"))
+        return Preparation.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise DataError(f"{path} does not exist; data.root must be a folder that `linearizer prepare` wrote") from error
-    except (OSError, ValidationError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} cannot be used ({error}); prepare the pictures again") from error
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise DataError(f"{path} cannot be used ({where}: {first['msg']}); prepare the pictures again") from error

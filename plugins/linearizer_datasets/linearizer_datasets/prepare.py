@@ -112,7 +112,7 @@ class _Labels:
 
     def of(self, names: list[str]) -> np.ndarray:
         """The labels ``(N, K)`` of pictures, int32: the number of the class in each of the K columns."""
-        columns = []
+        columns: list[list[Any]] = []
         if self._number:
             columns.append([[self._number[_folder(name)]] for name in names])
         if self._file is not None:
