@@ -300,6 +300,16 @@ def test_a_process_that_is_killed_is_reported() -> None:
         list(mapping(os._exit, [1, 1]))
 
 
+def test_after_an_error_nothing_more_is_decoded() -> None:
+    def fail_at_the_first() -> None:
+        with _mapping(2) as mapping:
+            for _ in mapping(time.sleep, [0.0] + [1.0] * 2000):  # a quarter of an hour, were they not called off
+                raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail_at_the_first()
+
+
 def test_no_torch_is_imported_where_the_split_is_given(faces: Path, tmp_path: Path) -> None:
     script = STUCK.replace("time.sleep(100)", "pass") + "\nprint('torch' in sys.modules)"
     with started(script, str(faces), str(tmp_path / "out")) as process:

@@ -140,11 +140,13 @@ def _mapping(processes: int) -> Iterator[Callable[..., Any]]:
         yield map
         return
     # A new interpreter for each, since a process with threads, such as torch's, must not be forked.
-    with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_begin_worker) as pool:
-        try:
-            yield pool.map
-        except BrokenProcessPool as error:
-            raise DataError(f"one of {processes} processes was killed, as happens when memory runs out; try fewer with --processes") from error
+    pool = ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=_begin_worker)
+    try:
+        yield pool.map
+    except BrokenProcessPool as error:
+        raise DataError(f"one of {processes} processes was killed, as happens when memory runs out; try fewer with --processes") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _begin_worker() -> None:
