@@ -2,8 +2,8 @@
 
     python -m registry.add_model RUN NAME CONFIG [--float16] [data.KEY=VALUE ...]
 
-RUN is the run folder and CONFIG the configuration in configs/ that it was trained with: the card quotes it, with DIR for the folder of the data. With
-``--float16`` weights are rounded before anything is measured. Then register NAME in linearizer_registry/hooks.py.
+RUN is the run folder, which has the training log, and CONFIG the configuration in configs/ that it was trained with: the card quotes it, with DIR for the
+folder of the data. With ``--float16`` weights are rounded before anything is measured. Then register NAME in linearizer_registry/hooks.py.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from linearizer_core.figures.images import is_image
 from linearizer_core.pretrained import Pretrained
 from linearizer_core.pretrained.artifact import read_json
 from linearizer_core.pretrained.examples import EXAMPLES, choose_examples, draw_examples
-from linearizer_core.training.finish import measure, training_record
+from linearizer_core.training.finish import measure, training_record, with_log
 
 MODELS = Path(__file__).parent / "linearizer_registry" / "linearizer_registry" / "models"
 
@@ -41,7 +41,7 @@ def add_model(run: Path, name: str, config: Path, overrides: list[str], *, float
     pictures = {EXAMPLES: draw_examples(choose_examples(splits.test, splits.info.classes))} if is_image(splits.info.shape) else {}
     kept = {picture: trained.pictures[picture] for picture in {"singular_values.png"} & trained.pictures.keys()}
     record = {"model": quoted.model, "training": training_record(quoted, facts)}
-    recorded = replace(trained, config=trained.config.model_copy(update=record), metrics={}, pictures={**pictures, **kept})
+    recorded = with_log(replace(trained, config=trained.config.model_copy(update=record), metrics={}, pictures={**pictures, **kept}), run)
     with tempfile.TemporaryDirectory() as temporary:
         measure(recorded.compact() if float16 else recorded, splits, Path(temporary), facts)
         return Pretrained.from_pretrained(Path(temporary) / "model").save_pretrained(MODELS / name, address=name)

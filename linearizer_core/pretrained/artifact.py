@@ -8,6 +8,7 @@ The folder is the same everywhere (run, registry, Hub repository)::
     collapse.json         how the many steps of a flow became that operator, and what it is
     metrics.json          what was measured
     notes.json            what each metric means and each picture shows, in words
+    training.jsonl        what was logged while it was trained
     examples.png          a few test examples, where they are images
     *.png                 pictures for the card
     README.md             the card
@@ -36,11 +37,13 @@ from linearizer_core.errors import ArtifactError
 FORMAT_VERSION = 1
 LARGEST_CONFIG = 2**18
 LARGEST_JSON = 4 * 2**20
+LARGEST_LOG = 200 * 2**10
 LARGEST_PICTURE = 4 * 2**20
 MOST_PICTURES = 32
 PICTURE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.png")
+LOG = "training.jsonl"
 _LARGEST_INTEGER = 2**63
-_FILES = frozenset({"config.json", "model.safetensors", "operator.safetensors", "collapse.json", "metrics.json", "notes.json", "README.md"})
+_FILES = frozenset({"config.json", "model.safetensors", "operator.safetensors", "collapse.json", "metrics.json", "notes.json", LOG, "README.md"})
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -205,6 +208,16 @@ def read_json(path: Path, largest: int = LARGEST_JSON) -> dict[str, Any]:
     Raises:
         ArtifactError: for anything else.
     """
+    return _parsed(_text(path, largest), str(path))
+
+
+def read_json_lines(path: Path, largest: int) -> list[dict[str, Any]]:
+    """JSON objects, one a line, each as `read_json` reads it; `ArtifactError` for anything else."""
+    lines = _text(path, largest).removesuffix("\n").split("\n")
+    return [_parsed(line, f"{path}, line {number},") for number, line in enumerate(lines, 1)]
+
+
+def _text(path: Path, largest: int) -> str:
     if not path.exists():
         raise ArtifactError(f"{path} is missing; the artifact is incomplete, fetch or save it again")
     if not path.is_file():  # a pipe would be read for ever
@@ -212,12 +225,19 @@ def read_json(path: Path, largest: int = LARGEST_JSON) -> dict[str, Any]:
     if path.stat().st_size > largest:
         raise ArtifactError(f"{path} has {path.stat().st_size} bytes, expected at most {largest}; it is not ours")
     try:
-        values = json.loads(path.read_text(encoding="utf-8"), parse_int=_bounded, object_pairs_hook=_with_each_key_once)
-        json.dumps(values, allow_nan=False, ensure_ascii=False).encode()  # infinities, NaN and lone surrogates cannot be written
-    except (OSError, ValueError, RecursionError) as error:
+        return path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         raise ArtifactError(f"{path} cannot be read as JSON ({error}); it is truncated or damaged, restore it") from error
+
+
+def _parsed(text: str, where: str) -> dict[str, Any]:
+    try:
+        values = json.loads(text, parse_int=_bounded, object_pairs_hook=_with_each_key_once)
+        json.dumps(values, allow_nan=False, ensure_ascii=False).encode()  # infinities, NaN and lone surrogates cannot be written
+    except (ValueError, RecursionError) as error:
+        raise ArtifactError(f"{where} cannot be read as JSON ({error}); it is truncated or damaged, restore it") from error
     if not isinstance(values, dict):
-        raise ArtifactError(f"{path} holds a {type(values).__name__}, expected an object; restore it")
+        raise ArtifactError(f"{where} holds a {type(values).__name__}, expected an object; restore it")
     return values
 
 

@@ -22,8 +22,14 @@ from linearizer_core.pretrained.hub.address import ANY_ADDRESS, HUB_PREFIX
 from linearizer_core.specs import ComponentSpec
 from linearizer_core.task import TaskCard
 
+CURVES = "training.png"
+"""The picture of the training log."""
 _LAST = (EXAMPLES, "singular_values.png")
-_CAPTIONS = {EXAMPLES: "test examples", "singular_values.png": "singular values of the one operator B"}
+_CAPTIONS = {
+    EXAMPLES: "test examples",
+    CURVES: "loss and its terms while it was trained, by stage",
+    "singular_values.png": "singular values of the one operator B",
+}
 _COLLAPSE_ERRORS = ("error_vs_loop_float64", "error_vs_loop_float32")
 
 
@@ -39,6 +45,7 @@ class CardFacts:
         notes: what each metric means and each picture shows.
         collapse: what is known of its collapsed operator.
         pictures: names of picture files beside the card.
+        logged: how many lines its training log has.
         task: what the task says.
         address: how the model is loaded.
     """
@@ -50,6 +57,7 @@ class CardFacts:
     notes: Mapping[str, str] = field(default_factory=dict)
     collapse: CollapseReport | None = None
     pictures: Sequence[str] = ()
+    logged: int = 0
     task: TaskCard = field(default_factory=TaskCard)
     address: str = ANY_ADDRESS
 
@@ -76,13 +84,18 @@ def render_card(facts: CardFacts) -> str:
         others={name: value for name, value in scalars.items() if name not in measured and name not in exact},
         fields=CollapseReport.model_fields,
         collapse_errors=_COLLAPSE_ERRORS,
-        pictures={name: facts.notes.get(name) or _CAPTIONS.get(name) or name.removesuffix(".png").replace("_", " ") for name in _in_order(facts)},
+        pictures={name: _caption(facts, name) for name in _in_order(facts) if name != CURVES},
+        curves={name: _caption(facts, name) for name in {CURVES} & set(facts.pictures)},
         configuration=_configuration(config),
     )
 
 
 def _chosen(values: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: values[name] for name in names if name in values}
+
+
+def _caption(facts: CardFacts, name: str) -> str:
+    return facts.notes.get(name) or _CAPTIONS.get(name) or name.removesuffix(".png").replace("_", " ")
 
 
 def _in_order(facts: CardFacts) -> list[str]:

@@ -28,6 +28,7 @@ from linearizer_core.metrics import relative_error
 from linearizer_core.model import LinearizerModel
 from linearizer_core.operators import LinearOperator, load_operator, save_operator
 from linearizer_core.pretrained.artifact import (
+    LOG,
     ArtifactConfig,
     check_digests,
     check_files,
@@ -41,11 +42,12 @@ from linearizer_core.pretrained.artifact import (
     read_report,
 )
 from linearizer_core.pretrained.budget import BuildBudget
-from linearizer_core.pretrained.card import CardFacts, render_card
+from linearizer_core.pretrained.card import CURVES, CardFacts, render_card
 from linearizer_core.pretrained.examples import EXAMPLES, cut_examples
 from linearizer_core.pretrained.hub import HubAddress, fetch, push
 from linearizer_core.pretrained.hub.address import ANY_ADDRESS, HUB_PREFIX
 from linearizer_core.pretrained.staging import replacing
+from linearizer_core.pretrained.training_log import LogLine, log_text, read_log
 from linearizer_core.pretrained.weights import load_weights, round_weights, save_weights
 from linearizer_core.task import Task
 from linearizer_core.tensor_files import count_elements
@@ -67,6 +69,8 @@ class Pretrained:
         collapse: how that operator was made and what it is, where it comes from the steps of a flow.
         pictures: PNG files by name, for the card.
         notes: what each metric means and each picture shows, in words.
+        log: what was logged while it was trained, in order of ``step``: the lines of ``metrics.jsonl``, thinned
+            (`linearizer_core.pretrained.training_log.thinned`).
         source: the repository and the commit, where it was loaded from the Hub.
 
     Example:
@@ -82,6 +86,7 @@ class Pretrained:
     collapse: CollapseReport | None = None
     pictures: Mapping[str, bytes] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
+    log: tuple[LogLine, ...] = ()
     source: HubAddress | None = None
 
     def __post_init__(self) -> None:
@@ -123,6 +128,7 @@ class Pretrained:
         """The same with its flow collapsed anew: another operator, its report, and a plot of its singular values.
 
         Metrics and pictures are kept where the operator is the same bit for bit. Otherwise they belong to the former one, and are left out: measure it again.
+        Examples and what is known of training are kept.
 
         Raises:
             ConfigError: for a model whose task has no steps to collapse.
@@ -139,7 +145,7 @@ class Pretrained:
         plot = {_SINGULAR_VALUES: plot_singular_values(report)}
         if _same_bits(made.operator, self.operator):
             return replace(made, pictures={**self.pictures, **plot})
-        return replace(made, metrics={}, notes={}, pictures={**{name: self.pictures[name] for name in {EXAMPLES} & self.pictures.keys()}, **plot})
+        return replace(made, metrics={}, notes={}, pictures={**{name: self.pictures[name] for name in {EXAMPLES, CURVES} & self.pictures.keys()}, **plot})
 
     def compact(self) -> Pretrained:
         """The same with weights rounded to float16, so that `save_pretrained` writes files of half the size; computations stay in float32.
@@ -177,6 +183,7 @@ class Pretrained:
                 notes=self.notes,
                 collapse=self.collapse,
                 pictures=list(self.pictures),
+                logged=len(self.log),
                 task=self.task.card(self.config.data, self.metrics),
                 address=address,
             )
@@ -188,11 +195,13 @@ class Pretrained:
         ``address`` is how the card says that the model is loaded.
 
         Raises:
-            ArtifactError: when ``folder`` holds something that is not an artifact, or when the weights are not float32.
+            ArtifactError: when ``folder`` holds something that is not an artifact, when the weights are not float32, and for a log or pictures that could not
+                be loaded again.
         """
         folder = Path(folder).resolve()  # neither "." nor a link can be renamed
         for name, picture in self.pictures.items():
             check_picture(name, picture)
+        log = log_text(self.log)
         if strange := {str(parameter.dtype) for parameter in self.model.parameters()} - {"torch.float32"}:
             raise ArtifactError(f"the model has parameters of {', '.join(sorted(strange))}, an artifact holds torch.float32; call model.float() before saving")
         with replacing(folder) as staging:
@@ -204,6 +213,8 @@ class Pretrained:
             write_json(staging / "metrics.json", dict(self.metrics))
             if self.notes:
                 write_json(staging / "notes.json", dict(self.notes))
+            if self.log:
+                write_text(staging / LOG, log)
             if self.collapse is not None:
                 write_json(staging / "collapse.json", self.collapse.model_dump(mode="json"))
             for name, picture in self.pictures.items():
@@ -262,7 +273,7 @@ class Pretrained:
         if config.collapse is not None:
             task = task.with_collapse(config.collapse)
         metrics, pictures, notes = read_json(folder / "metrics.json"), read_pictures(folder), read_notes(folder)
-        return cls(task, model.to(device).eval(), config, metrics, operator, collapse, pictures, notes)
+        return cls(task, model.to(device).eval(), config, metrics, operator, collapse, pictures, notes, read_log(folder))
 
 
 def _same_bits(first: LinearOperator | None, second: LinearOperator | None) -> bool:

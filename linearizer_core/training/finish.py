@@ -11,25 +11,29 @@ from linearizer_core.bijections.tf32 import without_tf32
 from linearizer_core.config import RunConfig
 from linearizer_core.config_file import load_config
 from linearizer_core.data import Splits
-from linearizer_core.errors import ConfigError
+from linearizer_core.errors import ArtifactError, ConfigError
 from linearizer_core.factory import create_dataset
 from linearizer_core.figures.images import is_image
+from linearizer_core.figures.training import plot_training
 from linearizer_core.files import write_json
 from linearizer_core.model import LinearizerModel
 from linearizer_core.pretrained import Pretrained
 from linearizer_core.pretrained.artifact import LARGEST_PICTURE, ArtifactConfig, TrainingRecord, read_json
+from linearizer_core.pretrained.card import CURVES
 from linearizer_core.pretrained.examples import EXAMPLES, choose_examples, draw_examples
+from linearizer_core.pretrained.training_log import thinned
 from linearizer_core.report import print_report, report_values
 from linearizer_core.task import Report, Task
+from linearizer_core.training.tracking import read_metrics
 
-__all__ = ["evaluate_run", "finish", "measure"]
+__all__ = ["evaluate_run", "finish", "measure", "with_log"]
 
 
 def finish(config: RunConfig, task: Task, model: LinearizerModel, splits: Splits, facts: Mapping[str, Any]) -> Report:
     """Save the trained model as an artifact in ``model``, measure it, write ``report.json`` and print it as a table."""
     artifact = ArtifactConfig(model=config.model, data=splits.info, seed=config.training.seed, commit=facts["commit"], training=training_record(config, facts))
     pictures = {EXAMPLES: draw_examples(choose_examples(splits.test, splits.info.classes))} if is_image(splits.info.shape) else {}
-    pretrained, collapse = Pretrained(task, model.eval(), artifact, pictures=pictures), task.collapse()
+    pretrained, collapse = with_log(Pretrained(task, model.eval(), artifact, pictures=pictures), config.training.output), task.collapse()
     # Saved before whatever may take long or fail, and again with what that gave.
     if collapse is not None:
         pretrained.save_pretrained(config.training.output / "model")
@@ -41,6 +45,19 @@ def finish(config: RunConfig, task: Task, model: LinearizerModel, splits: Splits
 def training_record(config: RunConfig, facts: Mapping[str, Any]) -> TrainingRecord:
     """What a saved model keeps of its run: of the configuration what it does not have already, and the facts of ``run.json``."""
     return TrainingRecord.model_validate({**facts, "data": config.data.model_dump(mode="json"), "training": config.training.model_dump(mode="json")})
+
+
+def with_log(pretrained: Pretrained, run: Path) -> Pretrained:
+    """The same with the training log of the folder ``run``, which trained it, and with a picture of its curves.
+
+    Raises:
+        ArtifactError: where the folder has no ``metrics.jsonl``.
+    """
+    path = run / "metrics.jsonl"
+    if not path.exists():
+        raise ArtifactError(f"{path} is missing; training writes it, give the folder of the run")
+    log = thinned(read_metrics(path))
+    return replace(pretrained, log=log, pictures={**pretrained.pictures, **({CURVES: plot_training(log)} if log else {})})
 
 
 def measure(pretrained: Pretrained, splits: Splits, output: Path, facts: Mapping[str, Any]) -> Report:

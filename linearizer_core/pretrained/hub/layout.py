@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from linearizer_core.errors import HubError
-from linearizer_core.pretrained.artifact import LARGEST_CONFIG, LARGEST_JSON, LARGEST_PICTURE, MOST_PICTURES, PICTURE_NAME, check_files
+from linearizer_core.pretrained.artifact import LARGEST_CONFIG, LARGEST_JSON, LARGEST_LOG, LARGEST_PICTURE, LOG, MOST_PICTURES, PICTURE_NAME, check_files
 
 _LARGEST_TENSORS = 4 * 2**30
 
@@ -17,6 +17,7 @@ LARGEST = {
     "collapse.json": LARGEST_JSON,
     "metrics.json": LARGEST_JSON,
     "notes.json": LARGEST_JSON,
+    LOG: LARGEST_LOG,
     "README.md": LARGEST_JSON,
 }
 """The files of the layout with their largest sizes in bytes; pictures come in addition."""
