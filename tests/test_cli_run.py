@@ -64,11 +64,11 @@ def test_training_leaves_everything_that_quickstart_promises(work: Path) -> None
     for name in ("samples.png", "interpolation.png", "inversion.png", "samples/000006.png", "samples/000012.png"):
         with Image.open(run / name) as picture:
             picture.verify()
-    pictures = {"examples.png", "samples.png", "interpolation.png", "inversion.png", "singular_values.png"}
-    assert {*SAVED, *pictures, "collapse.json", "notes.json"} == {path.name for path in (run / "model").iterdir()}
+    pictures = {"examples.png", "samples.png", "interpolation.png", "inversion.png", "singular_values.png", "training.png"}
+    assert {*SAVED, *pictures, "collapse.json", "notes.json", "training.jsonl"} == {path.name for path in (run / "model").iterdir()}
     card = (run / "model" / "README.md").read_text()
     assert card.index("](samples.png)") < card.index("](interpolation.png)") < card.index("](examples.png)") < card.index("## Use")
-    assert "linearizer train config.toml" in card
+    assert card.index("## Training") < card.index("](training.png)") < card.index("linearizer train config.toml")
     report = json.loads((run / "report.json").read_text())
     assert {
         "one_step_vs_loop_rel_err_euler", "one_step_vs_loop_rel_err_rk4", "invertibility_max_abs_err", "superposition_rel_err", "idempotency_max_abs_err",
@@ -108,6 +108,8 @@ def test_collapse_makes_another_operator_and_reports_it(work: Path) -> None:
     assert (report["solver"], report["steps"], report["dim"]) == ("rk4", 19, 64)
     assert report["error_vs_loop_float64"] < 1e-6
     assert json.loads((work / "finer" / "metrics.json").read_text()) == {}
+    for name in ("training.jsonl", "training.png"):
+        assert (work / "finer" / name).read_bytes() == (work / "runs" / "quickstart" / "model" / name).read_bytes()
     with Image.open(work / "finer" / "singular_values.png") as picture:
         picture.verify()
     for model, name in (("finer", "new.png"), ("runs/quickstart", "old.png")):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,9 +11,11 @@ import torch
 
 from benchmarks.registry_table import FIGURES, registry_table
 from linearizer_core import plugins
-from linearizer_core.errors import NoSamplesError
+from linearizer_core.errors import ArtifactError, ConfigError, NoSamplesError
 from linearizer_core.figures.images import is_image
 from linearizer_core.pretrained import Pretrained, load
+from registry import add_log as add_log_module
+from registry.add_log import add_log
 
 REGISTRY = Path(__file__).parent.parent / "registry" / "linearizer_registry" / "linearizer_registry" / "models"
 NAMES = sorted(path.name for path in REGISTRY.iterdir())
@@ -35,6 +39,9 @@ def test_a_model_of_the_catalog(name: str) -> None:
     assert pretrained.metrics["parameters"] == sum(parameter.numel() for parameter in pretrained.model.parameters())
     assert pretrained.notes.keys() <= {*pretrained.metrics, *pretrained.pictures}
     assert pretrained.config.training is not None
+    assert pretrained.log[-1]["step"] == pretrained.config.training.steps
+    assert {line["stage"] for line in pretrained.log} == pretrained.config.training.seconds.keys()
+    assert "](training.png)" in (folder / "README.md").read_text(encoding="utf-8")
     assert f'"{name}"' in (folder / "README.md").read_text(encoding="utf-8")
     examples = pretrained.examples()
     assert (examples is not None) == is_image(shape)
@@ -60,3 +67,27 @@ def test_the_table_tells_something_of_each_model() -> None:
     assert [row.split("`")[1] for row in rows] == NAMES
     assert {name.partition(".")[0] for name in NAMES} <= FIGURES.keys()
     assert all(row.rstrip("| ").rpartition("|")[2].strip() for row in rows)
+
+
+def test_a_log_is_added_to_the_model_of_its_run_and_to_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    name, run = "dynamics.slow-manifold", tmp_path / "run"
+    folder = shutil.copytree(REGISTRY / name, tmp_path / name)
+    monkeypatch.setattr(add_log_module, "MODELS", tmp_path)
+    record = load(name).config.training
+    assert record is not None
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    run.mkdir()
+    (run / "run.json").write_text(json.dumps({"steps": record.steps, "seconds": record.seconds}))
+    with pytest.raises(ArtifactError, match=r"metrics\.jsonl is missing"):
+        add_log(run, name)
+    (folder / "training.jsonl").rename(run / "metrics.jsonl")
+    (folder / "training.png").unlink()
+    add_log(run, name)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    lines = (run / "metrics.jsonl").read_text().splitlines(keepends=True)
+    for facts, kept in (({"steps": record.steps, "seconds": {"dynamics": 1.0}}, lines), ({"steps": record.steps, "seconds": record.seconds}, lines[:-1])):
+        (run / "run.json").write_text(json.dumps(facts))
+        (run / "metrics.jsonl").write_text("".join(kept))
+        with pytest.raises(ConfigError, match=f"{name} was trained in .*; give its run"):
+            add_log(run, name)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

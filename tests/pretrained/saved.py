@@ -31,11 +31,15 @@ RECORD = TrainingRecord(
 )
 METRICS: dict[str, Any] = {"frechet_one_step": 31.23456, "invertibility_max_abs_err": 1e-06, "features": "squares-classifier", "nested": {"hidden": 1}}
 NOTES = {"samples.png": "the same noise, in one step and in many", "frechet_one_step": "one-step samples against test images"}
+LOG = tuple(
+    {"step": k, "stage": "flow", "stage_step": k, "lr": 0.1, "loss": None if k == 20 else 1.5 / k, "grad_norm": 0.25, "energy": -0.5, "monitor_collisions": 3}
+    for k in (10, 20, 30)
+)
 PICTURE = b"\x89PNG\r\n\x1a\n"
 
 
 def small(metrics: dict[str, Any] | None = None, notes: dict[str, str] | None = None, *, info: DataInfo = INFO) -> Pretrained:
-    """A flow with its collapse, metrics, notes and two pictures."""
+    """A flow with its collapse, metrics, notes, training log and two pictures."""
     task, model = build_model(MODEL, info)
     config = ArtifactConfig(model=MODEL, data=info, seed=7, commit="abc", training=RECORD)
     made = Pretrained(task, model.eval(), config).collapsed(CollapseConfig(steps=5, solver="euler"))
@@ -44,5 +48,6 @@ def small(metrics: dict[str, Any] | None = None, notes: dict[str, str] | None = 
             made,
             metrics=METRICS if metrics is None else metrics,
             notes=NOTES if notes is None else notes,
+            log=LOG,
             pictures={**made.pictures, "samples.png": PICTURE},
         )

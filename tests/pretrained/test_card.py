@@ -99,6 +99,15 @@ def test_pictures_come_first_in_the_order_of_their_notes() -> None:
     assert card.index("samples.png") < card.index("## Use")
 
 
+def test_the_curves_of_training_stand_in_its_section(tmp_path: Path) -> None:
+    made = small()
+    card = replace(made, pictures={**made.pictures, "training.png": made.pictures["samples.png"]}).card()
+    assert card.count("training.png") == 1
+    assert card.index("## Training") < card.index("![loss and its terms while it was trained, by stage](training.png)") < card.index("```toml")
+    assert "`training.jsonl` has 3 lines of the training log" in card
+    assert "training.jsonl" not in replace(made, log=()).card()
+
+
 def test_the_run_is_told_and_its_configuration_trains_again(tmp_path: Path) -> None:
     card = small().card()
     found = rows(card)

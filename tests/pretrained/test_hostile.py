@@ -27,7 +27,7 @@ from linearizer_core.pretrained.budget import BuildBudget
 from .saved import PICTURE, small
 
 TENSORS = ("model.safetensors", "operator.safetensors")
-JSONS = ("config.json", "metrics.json", "notes.json", "collapse.json")
+JSONS = ("config.json", "metrics.json", "notes.json", "collapse.json", "training.jsonl")
 
 
 @pytest.fixture(scope="module")
@@ -250,6 +250,52 @@ def test_plugins_that_are_not_installed_are_named_and_nothing_is_imported(folder
     edit(folder / "config.json", put(name, "model", "backbone", "name"))
     with pytest.raises(LinearizerError, match=message):
         Pretrained.from_pretrained(folder)
+
+
+LINE = {"step": 1, "stage": "flow", "stage_step": 1, "lr": 0.1, "loss": 2.0}
+UNKNOWN = r"training.jsonl, line 2: '.*it is no line that training wrote, restore the file or delete it"
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({**LINE, "step": 2, "energy": "low"}, rf"{UNKNOWN}.*".replace("'.*", "'energy': .*")),
+        ({**LINE, "step": 2, "energy": [1.0]}, UNKNOWN),
+        ({**LINE, "step": 2, "energy": {"a": 1.0}}, UNKNOWN),
+        ({**LINE, "step": 2, "energy": True}, UNKNOWN),
+        ({**LINE, "step": 2.0}, UNKNOWN),
+        ({**LINE, "step": -2}, UNKNOWN),
+        ({**LINE, "step": 2, "stage": 3}, UNKNOWN),
+        ({**LINE, "step": 2, "stage": "x" * 101}, UNKNOWN),
+        ({**LINE, "step": 2, "stage": "\x1b[2J"}, "a name of 4 characters, expected 1 to 100, all of them printable"),
+        ({**LINE, "step": 2, "x" * 100_000: 1.0}, "a name of 100000 characters"),
+        ({**LINE, "step": 2, "x" * 100_000: "y"}, UNKNOWN),
+        ({**LINE, "step": 2, "": 1.0}, "a name of 0 characters"),
+        ({"step": 2, "stage": "flow", "stage_step": 2, "lr": 0.1}, "line 2: 'loss': Field required"),
+        (LINE, "line 2: step 1 follows step 1, expected a larger one"),
+        ({}, UNKNOWN),
+    ],
+    ids=lambda value: str(value)[:60],
+)
+def test_logs_with_strange_lines_are_refused(folder: Path, second: dict[str, Any], message: str) -> None:
+    (folder / "training.jsonl").write_text(f"{json.dumps(LINE)}\n{json.dumps(second)}\n")
+    refused(folder, message)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "line 1, cannot be read as JSON"),
+        (f"{json.dumps(LINE)}\n\n", "line 2, cannot be read as JSON"),
+        (f"{json.dumps(LINE)}\n{json.dumps({**LINE, 'step': 2})[:-1]}", "line 2, cannot be read as JSON"),
+        (f"{json.dumps(LINE)} {json.dumps({**LINE, 'step': 2})}", "line 1, cannot be read as JSON"),
+        ("".join(f"{json.dumps({**LINE, 'step': k})}\n" for k in range(1, 3000)), "bytes, expected at most 204800"),
+    ],
+    ids=["empty", "empty line", "cut short", "one line for two", "large"],
+)
+def test_logs_that_are_no_lines_of_json_or_large_are_refused(folder: Path, content: str, message: str) -> None:
+    (folder / "training.jsonl").write_text(content)
+    refused(folder, f"training.jsonl.*{message}")
 
 
 # --- models that are too large --------------------------------------------------------------------

@@ -188,9 +188,9 @@ def test_pictures_with_strange_names_are_not_saved(tmp_path: Path, name: str) ->
 
 
 def test_pictures_of_the_former_operator_go_with_its_metrics() -> None:
-    shown = replace(tiny().collapsed(CollapseConfig()), pictures={"samples.png": b"\x89PNG\r\n\x1a\n"})
-    assert set(shown.collapsed(CollapseConfig()).pictures) == {"samples.png", "singular_values.png"}
-    assert set(shown.collapsed(CollapseConfig(rank=2)).pictures) == {"singular_values.png"}
+    shown = replace(tiny().collapsed(CollapseConfig()), pictures=dict.fromkeys(("samples.png", "examples.png", "training.png"), b"\x89PNG\r\n\x1a\n"))
+    assert set(shown.collapsed(CollapseConfig()).pictures) == {*shown.pictures, "singular_values.png"}
+    assert set(shown.collapsed(CollapseConfig(rank=2)).pictures) == {"examples.png", "training.png", "singular_values.png"}
 
 
 def test_a_model_without_steps_is_not_collapsed() -> None:

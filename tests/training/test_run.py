@@ -17,8 +17,8 @@ from linearizer_core.errors import ConfigError
 from linearizer_core.model import LinearizerModel
 from linearizer_core.task import Report
 from linearizer_core.training import finish as finish_module
+from linearizer_core.training import read_metrics, train
 from linearizer_core.training import run as run_module
-from linearizer_core.training import train
 
 
 class TinySource(DataSource):
@@ -81,6 +81,20 @@ def test_running_again_continues_and_free_keys_may_change(tmp_path: Path, touche
     again = train(config(tmp_path, log_every=1, checkpoint_every=5, num_workers=1))
     assert again.result.resumed_from == 12
     assert again.report == first.report
+
+
+def test_a_saved_model_has_the_log_of_its_run_also_when_that_was_resumed(tmp_path: Path, touched: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    saved: list[Any] = []
+    monkeypatch.setattr(finish_module.Pretrained, "save_pretrained", lambda self, folder: saved.append(self))
+    train(config(tmp_path, log_every=1))
+    (tmp_path / "checkpoints" / "000012").rename(tmp_path / "moved")
+    again = train(config(tmp_path, log_every=1))
+    assert 0 < (again.result.resumed_from or 0) < 12
+    assert len(saved) == 4
+    for pretrained in saved:
+        assert [line["step"] for line in pretrained.log] == list(range(1, 13))
+        assert [line["loss"] for line in pretrained.log] == [pytest.approx(line["loss"], rel=5e-6) for line in read_metrics(tmp_path / "metrics.jsonl")]
+        assert pretrained.pictures["training.png"].startswith(b"\x89PNG")
 
 
 def test_another_configuration_is_refused_with_its_keys(tmp_path: Path, touched: list[str]) -> None:

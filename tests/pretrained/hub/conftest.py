@@ -31,7 +31,7 @@ from linearizer_core.pretrained.artifact import ArtifactConfig
 
 @pytest.fixture(scope="session")
 def model() -> Pretrained:
-    """A flow with all that a saved model may have: an operator, a report of its collapse, a picture, metrics."""
+    """A flow with all that a saved model may have: an operator, a report of its collapse, a picture, metrics, a training log."""
     dense = {"couplings": 2, "width": 6}
     info = DataInfo(name="squares", shape=(1, 4, 4), classes=3)
     config = ModelConfig(
@@ -45,7 +45,9 @@ def model() -> Pretrained:
         for parameter in network.parameters():
             parameter += 0.1 * torch.randn(parameter.shape, generator=generator)
     pretrained = Pretrained(task, network.eval(), ArtifactConfig(model=config, data=info, seed=7))
-    return replace(pretrained.collapsed(CollapseConfig(steps=4)), metrics={"psnr": 31.5})
+    return replace(
+        pretrained.collapsed(CollapseConfig(steps=4)), metrics={"psnr": 31.5}, log=({"step": 1, "stage": "flow", "stage_step": 1, "lr": 0.1, "loss": 2.0},)
+    )
 
 
 @pytest.fixture

@@ -62,6 +62,7 @@ def test_what_is_pushed_comes_back_with_the_same_bits(hub: HubServer, model: Pre
     assert loaded.source == pulled.address
     assert replace(loaded.source, revision="main") == HubAddress("org/squares")
     assert torch.equal(loaded.sample(3, seed=1), model.sample(3, seed=1))
+    assert loaded.log == model.log
     before, after = model.model.state_dict(), loaded.model.state_dict()
     assert before.keys() == after.keys()
     assert all(torch.equal(before[name], after[name]) for name in before)
@@ -126,7 +127,7 @@ def test_the_same_again_is_no_commit(hub: HubServer, folder: Path) -> None:
 
 def test_files_of_a_former_model_go_and_files_of_others_stay(hub: HubServer, model: Pretrained, folder: Path, contents: dict[str, bytes]) -> None:
     hub.add("org/squares", {**contents, "old.png": contents["singular_values.png"], "LICENSE": b"Apache", "sub/config.json": b"{}"})
-    replace(model, operator=None, collapse=None, pictures={}).push_to_hub("org/squares")
+    replace(model, operator=None, collapse=None, pictures={}, log=()).push_to_hub("org/squares")
     assert hub.repos["org/squares"].commits[-1].files.keys() == {"config.json", "model.safetensors", "metrics.json", "README.md", "LICENSE", "sub/config.json"}
     assert load("hf-hub:org/squares").operator is None
 
