@@ -14,6 +14,7 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import torch
 
 from benchmarks.evidence.budget import measure_costs, missing, read_costs, write_costs
 from benchmarks.evidence.entries import RECIPES
-from benchmarks.evidence.plan import GROUPS, path_of, plan
+from benchmarks.evidence.plan import GROUPS, path_of, plan, recipes
 from benchmarks.evidence.run import COSTS, Run, perform
 from benchmarks.tools.environment import cores, environment
 from linearizer_core.data import Splits
@@ -42,7 +43,7 @@ def main() -> None:
     if given.worker:
         perform(Run(**json.loads(given.worker)), splits, given.weights, given.runs)
         return
-    prepare(splits, given.weights, given.runs)
+    prepare(splits, given.weights, given.runs, [name for group in given.groups for name in recipes(group)])
     command = [sys.executable, "-m", "benchmarks.evidence", str(given.data), "--weights", str(given.weights), "--runs", str(given.runs)]
 
     def perform_apart(run: Run) -> str | None:
@@ -56,10 +57,10 @@ def main() -> None:
                 sys.exit(f"failed: {', '.join(failed)}; what they said is above")
 
 
-def prepare(splits: Splits, weights: Path, runs: Path) -> None:
+def prepare(splits: Splits, weights: Path, runs: Path, wanted: Sequence[str]) -> None:
     """Measure the cost of a step for every recipe that has none yet."""
     costs = read_costs(runs / COSTS)
-    if names := missing(costs, list(RECIPES)):
+    if names := missing(costs, wanted):
         print(f"== costs of {len(names)} recipes", flush=True)
         facts = environment("cpu", data=splits.info.name)
         costs |= measure_costs({name: RECIPES[name] for name in names}, splits, weights)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from benchmarks.evidence.recipes import OUR_OPTIMISER, Recipe, likelihood, matching, ours, published, published_design, unlabelled
 
-RECIPES: dict[str, Recipe] = {
+
+def _levels(first: tuple[int, int], second: tuple[int, int]) -> str:
+    """Two levels, each of so many couplings of some width."""
+    levels = [
+        f"{{couplings={couplings}, width={width}{mixing}}}" for (couplings, width), mixing in zip((first, second), ("", ", token_mixing=true"), strict=True)
+    ]
+    return f"[{', '.join(levels)}]"
+
+
+CANDIDATES: dict[str, Recipe] = {
     "ours": ours("recommended, labels"),
     "ours-batch": ours("batches of 64", "task.latent_prior.reconstruction.batch_size=64"),
     "ours-rank": ours("24 coordinates kept", "core.rank=24"),
@@ -24,4 +33,46 @@ RECIPES: dict[str, Recipe] = {
     "likelihood": likelihood("likelihood", 1e-3),
     "matching": matching("flow-matching U-Net", 1e-3),
 }
-"""By name."""
+"""What the trials choose from, and what the chosen ones are compared with."""
+
+_PIXELS = "normalize={shift=-0.13, scale=2.0}"
+
+ABLATIONS: dict[str, dict[str, Recipe]] = {
+    "backbone": {
+        "backbone-additive": ours("additive couplings", 'backbone.coupling="additive"'),
+        "backbone-glow": ours("Glow", f'backbone={{name="glow", steps=6, width=144, squeeze="haar", {_PIXELS}}}'),
+        "backbone-irevnet": ours("i-RevNet", f'backbone={{name="irevnet", blocks=8, width=144, {_PIXELS}}}'),
+        "backbone-transformer": ours("transformer", f'backbone={{name="transformer", couplings=16, width=128, {_PIXELS}}}'),
+        "backbone-lattice": ours("lattice", f'backbone={{name="lattice", levels={_levels((2, 32), (4, 64))}, dense={{couplings=8, width=256}}}}'),
+        "backbone-iresnet": ours("i-ResNet", f'backbone={{name="iresnet", blocks=6, width=128, {_PIXELS}}}'),
+    },
+    "rank": {f"rank-{rank}": ours(f"{rank} coordinates kept", f"core.rank={rank}") for rank in (8, 16, 64)},
+    "core": {
+        "core-shared": published("published objective, shared subspace", *OUR_OPTIMISER, 'core={name="shared_subspace", rank=32}'),
+        "core-rank": published("published objective, per-step core of rank 16", *OUR_OPTIMISER, "core.rank=16"),
+    },
+    "loss": {
+        "loss-noise": ours("no noise on kept coordinates", "task.latent_prior.reconstruction.latent_noise=0"),
+        "loss-tail": ours("dropped coordinates not drawn to 0", "task.latent_prior.reconstruction.tail_weight=0"),
+        "loss-covariance": ours("moments of kept coordinates free", "task.latent_prior.reconstruction.covariance_weight=0"),
+        "loss-condition": ours(
+            "a prior without labels or clusters", 'task.latent_prior.condition="none"', "task.latent_prior.prior.backbone.class_scale=false"
+        ),
+    },
+    "depth": {
+        "depth-half": ours("half as many couplings", f"backbone.levels={_levels((2, 32), (2, 64))}", "backbone.dense.couplings=4"),
+        "depth-double": ours("twice as many couplings", f"backbone.levels={_levels((4, 32), (8, 64))}", "backbone.dense.couplings=16"),
+    },
+    "precision": {"precision-float32": ours("float32 instead of bfloat16 in training", precision="no")},
+}
+"""What is changed in the recommended recipe with labels, by what it is about; in those of the core, in the published objective on our couplings."""
+
+SIZES: dict[str, Recipe] = {
+    "size-quarter": ours("a quarter of the width", f"backbone.levels={_levels((2, 8), (4, 16))}", "backbone.dense.width=64"),
+    "size-half": ours("half the width", f"backbone.levels={_levels((2, 16), (4, 32))}", "backbone.dense.width=128"),
+    "size-double": ours("twice the width", f"backbone.levels={_levels((2, 64), (4, 128))}", "backbone.dense.width=512"),
+}
+"""The recommended recipe in other widths."""
+
+RECIPES: dict[str, Recipe] = {**CANDIDATES, **{name: recipe for about in ABLATIONS.values() for name, recipe in about.items()}, **SIZES}
+"""Everything, by name."""

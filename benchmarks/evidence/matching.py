@@ -109,7 +109,7 @@ class MatchingContender(Contender):
         labels = torch.arange(count) % self._classes
         noise = temperature * torch.randn(count, *self._shape, generator=torch.Generator().manual_seed(seed))
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            parts = [euler(self._unet, z, self.ways()[way], y) for z, y in zip(noise.split(_CHUNK), labels.split(_CHUNK), strict=True)]
+            parts = [euler(self._unet, z, self.ways()[way], y) for z, y in zip(torch.split(noise, _CHUNK), torch.split(labels, _CHUNK), strict=True)]
         return Draw((torch.cat(parts).float() + 1) / 2, labels)
 
     def examine(self, splits: Splits) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evidence.entries import ABLATIONS
 from benchmarks.evidence.run import Run
 
 TRIALS = {
@@ -17,7 +18,10 @@ TRIALS = {
 OTHERS = ("likelihood", "matching")
 TRIAL_SECONDS, SECONDS, SEEDS = 200.0, 600.0, (0, 1, 2)
 SAMPLES = 5000
-GROUPS = ("trials", "main")
+WIDTHS = ("size-quarter", "size-half", "ours", "size-double")
+BUDGETS = (75.0, 150.0, 300.0, 600.0)
+GROUPS = ("trials", "main", "ablations", "scaling")
+"""In the order in which they are worth most."""
 
 
 def trial(recipe: str) -> Run:
@@ -25,17 +29,30 @@ def trial(recipe: str) -> Run:
     return Run(recipe, 0, TRIAL_SECONDS, "validation", SAMPLES)
 
 
+def size(recipe: str, budget: float) -> Run:
+    """One point of the trend, on validation images."""
+    return Run(recipe, 0, budget, "validation", SAMPLES)
+
+
 def final(recipe: str, seed: int) -> Run:
     """One model that the tables show, on test images."""
     return Run(recipe, seed, SECONDS, "test", SAMPLES)
 
 
+def recipes(group: str) -> list[str]:
+    """The recipes that a group may need."""
+    tried = [recipe for family in TRIALS.values() for recipe in family]
+    return {"trials": tried, "main": [*tried, *OTHERS], "ablations": [name for about in ABLATIONS.values() for name in about], "scaling": list(WIDTHS)}[group]
+
+
 def plan(group: str, runs: Path) -> list[Run]:
     """The runs of a group, in order. What the main ones are depends on the records of the trials in ``runs``."""
-    if group == "trials":
-        return [trial(recipe) for family in TRIALS.values() for recipe in family]
-    recipes = (*(chosen(family, runs) for family in TRIALS), *OTHERS)
-    return [final(recipe, seed) for seed in SEEDS for recipe in recipes]
+    if group == "main":
+        compared = (*(chosen(family, runs) for family in TRIALS), *OTHERS)
+        return [final(recipe, seed) for seed in SEEDS for recipe in compared]
+    if group == "scaling":
+        return [size(recipe, budget) for budget in BUDGETS for recipe in WIDTHS]
+    return [trial(recipe) for recipe in recipes(group)]
 
 
 def chosen(family: str, runs: Path) -> str:

@@ -58,7 +58,7 @@ def perform(run: Run, splits: Splits, weights: Path | None, runs: Path) -> dict[
     steps = affordable(read_costs(runs / COSTS)[run.recipe], recipe.shares, run.budget)
     contender = recipe.build(splits.info, run.seed, steps, weights)
     seconds = contender.train(splits, runs / run.trained)
-    yardstick = Yardstick(splits, run.split, weights)
+    yardstick = Yardstick(splits, run.split, weights if run.split == "test" else None, runs / "features")
     record: dict[str, Any] = {
         **run.__dict__,
         "title": recipe.title,
@@ -81,7 +81,10 @@ def _ways(contender: Contender, yardstick: Yardstick, run: Run, folder: Path) ->
         count = min(run.samples, FEWER) if evaluations >= MANY else run.samples
         for temperature in TEMPERATURES if evaluations == 1 else TEMPERATURES[:1]:
             draw = contender.draw(way, count, temperature=temperature, seed=1000 + run.seed)
-            found[way if temperature == 1 else f"{way}, temperature {temperature}"] = {"evaluations": evaluations, **yardstick.measure(draw)}
+            found[way if temperature == 1 else f"{way}, temperature {temperature}"] = {
+                "evaluations": evaluations,
+                **yardstick.measure(draw, pretrained=temperature == 1),
+            }
             if temperature == 1:
                 save_grid(draw.images[:100].clamp(0, 1), folder / f"{way.replace(' ', '_')}.png")
     return found

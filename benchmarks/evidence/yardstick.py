@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, final
 
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from benchmarks.evidence.contender import Draw
@@ -30,9 +32,10 @@ class Yardstick:
         splits: labelled images.
         split: the one to compare with, ``validation`` or ``test``.
         weights: safetensors file of timm's tf_efficientnet_lite0; None leaves the measures on its features out.
+        cache: folder in which features of the split are kept.
     """
 
-    def __init__(self, splits: Splits, split: str, weights: Path | None) -> None:
+    def __init__(self, splits: Splits, split: str, weights: Path | None, cache: Path) -> None:
         self._classifier = ClassifierFeatures(splits)
         self._extractors: dict[str, Any] = {"classifier": self._classifier}
         if weights is not None:
@@ -40,7 +43,7 @@ class Yardstick:
         images = stack(getattr(splits, split))["x"]
         self._training = stack(splits.train)["x"].flatten(1)
         self._real_nearest = self._nearest(images)
-        self._reference = self._features(images)
+        self._reference = {name: _remembered(cache / f"{split}-{extract.name}.safetensors", extract, images) for name, extract in self._extractors.items()}
         self.facts: dict[str, Any] = {
             "split": split,
             "reference": len(images),
@@ -48,7 +51,7 @@ class Yardstick:
             "classifier_accuracy": self._classifier.accuracy,
         }
 
-    def measure(self, draw: Draw) -> dict[str, float]:
+    def measure(self, draw: Draw, *, pretrained: bool = True) -> dict[str, float]:
         """Frechet distances, kernel distances, precision and recall; how far the nearest training image is, as a part of what it is for real images (below 1:
         copies); how often the classifier sees the label asked for. Images that are not finite are left out, and their share is told.
         """
@@ -56,7 +59,8 @@ class Yardstick:
         images = draw.images[finite].clamp(0, 1)
         found = {"samples": float(len(draw.images)), "finite": float(finite.float().mean())}
         if len(images) >= FEWEST:
-            found |= self._distances(self._features(images))
+            chosen = self._extractors if pretrained else {"classifier": self._classifier}
+            found |= self._distances({name: extract(images) for name, extract in chosen.items()})
             found["nearest_training"] = self._nearest(images) / self._real_nearest
         if draw.labels is not None:
             found["label_agreement"] = float((self._classifier.predict(images) == draw.labels[finite]).float().mean())
@@ -65,9 +69,6 @@ class Yardstick:
     def _nearest(self, images: Tensor) -> float:
         """The mean distance of images to their nearest training image, in pixels."""
         return float(torch.cdist(images[:PAIRED].flatten(1), self._training).amin(1).mean())
-
-    def _features(self, images: Tensor) -> dict[str, Tensor]:
-        return {name: extract(images) for name, extract in self._extractors.items()}
 
     def _distances(self, features: Mapping[str, Tensor]) -> dict[str, float]:
         found = {}
@@ -82,7 +83,16 @@ class Yardstick:
 
 @torch.no_grad()
 def floors(yardstick: Yardstick, splits: Splits, count: int) -> dict[str, dict[str, float]]:
-    """What real images and what noise would get."""
+    """What training images and what noise get."""
     real = stack(splits.train, count)
     noise = torch.rand(real["x"].shape, generator=torch.Generator().manual_seed(0))
     return {"training images": yardstick.measure(Draw(real["x"], real["label"])), "uniform noise": yardstick.measure(Draw(noise))}
+
+
+def _remembered(path: Path, extract: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_suffix(f".{os.getpid()}.tmp")
+        save_file({"features": extract(images)}, temporary)
+        temporary.replace(path)
+    return load_file(path)["features"]
