@@ -14,7 +14,7 @@ from typing import Any
 
 from benchmarks.evidence.figures import plot_evaluations
 from benchmarks.evidence.plan import OTHERS, SECONDS, TRIALS, distance, trial
-from benchmarks.evidence.tables import by_recipe, cost_table, quality_table, trial_table
+from benchmarks.evidence.tables import by_recipe, cost_table, paper_table, quality_table, trial_table
 from benchmarks.publish import insert
 from benchmarks.tools.environment import sentence
 from linearizer_core.files import write_json
@@ -47,6 +47,7 @@ def sections(records: Records, out: Path) -> dict[str, str]:
         source = f"{sentence({**first['environment'], 'seed': 'by column'})} Command: `python -m benchmarks.evidence DATA --weights WEIGHTS`."
         found["evidence-quality"] = f"{quality_table(groups, {}, {})}\n\n{source}"
         found["evidence-cost"] = cost_table(groups, {})
+        found["evidence-paper"] = paper_table(groups, best)
         plot_evaluations(groups, out / "evaluations.png")
     return found
 

@@ -9,7 +9,7 @@ from typing import Any, final
 from benchmarks.evidence.budget import affordable, read_costs
 from benchmarks.evidence.contender import Contender
 from benchmarks.evidence.entries import RECIPES
-from benchmarks.evidence.yardstick import Yardstick
+from benchmarks.evidence.yardstick import FEWEST, Yardstick
 from benchmarks.tools.environment import environment
 from linearizer_core.data import Splits
 from linearizer_core.figures.images import save_grid
@@ -17,9 +17,8 @@ from linearizer_core.files import write_json
 
 COSTS = "costs.json"
 TEMPERATURES = (1.0, 0.9)
-MANY = 100
-"""Evaluations a sample from which only as many samples are drawn as `FEWER`."""
-FEWER = 1000
+SPENT = 20_000
+"""Evaluations of a network that the samples of one way may take, from which their number follows where many are needed for each."""
 
 
 @final
@@ -78,7 +77,7 @@ def perform(run: Run, splits: Splits, weights: Path | None, runs: Path) -> dict[
 def _ways(contender: Contender, yardstick: Yardstick, run: Run, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for way, evaluations in contender.ways().items():
-        count = min(run.samples, FEWER) if evaluations >= MANY else run.samples
+        count = min(run.samples, max(FEWEST, SPENT // evaluations))
         for temperature in TEMPERATURES if evaluations == 1 else TEMPERATURES[:1]:
             draw = contender.draw(way, count, temperature=temperature, seed=1000 + run.seed)
             found[way if temperature == 1 else f"{way}, temperature {temperature}"] = {

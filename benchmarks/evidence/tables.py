@@ -103,3 +103,21 @@ def trial_table(families: Mapping[str, Sequence[Record]], best: Mapping[str, str
             title = f"**{record['title']}**" if best[family] == record["recipe"] else record["title"]
             rows.append([title, *(f"{number:,}" for number in [sum(record["steps"].values())]), of_seeds([values.get("frechet_classifier")])])
     return table(["candidate", "steps", "FD, validation"], rows)
+
+
+def paper_table(groups: Mapping[str, Sequence[Record]], best: Mapping[str, str]) -> str:
+    """The figures of the paper for MNIST beside those of our recipe without labels, as theirs has none, and of theirs written again."""
+    columns = [groups[best[family]] for family in ("unlabelled", "published")]
+
+    def beside(name: str) -> list[str]:
+        return [of_seeds([record.get(name) for record in records]) for records in columns]
+
+    sizes = [f"{records[0]['parameters']:,}" for records in columns]
+    rows = [
+        ["one step against 100 steps, PSNR in dB, their collapse", "32.4", *beside("published_collapse_vs_loop_psnr_db")],
+        ["the same, stages nested", MISSING, *beside("one_step_vs_loop_psnr_db")],
+        ["inversion and reconstruction, PSNR in dB", "31.6", *beside("inversion_psnr_db")],
+        ["parameters", "9.1 million", *sizes],
+        ["FID", '"not competitive"', "other features, see above", "other features, see above"],
+    ]
+    return table(["MNIST", "paper, 32x32", "recommended, no labels", "published, written again"], rows)
