@@ -12,14 +12,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evidence.figures import plot_evaluations
-from benchmarks.evidence.plan import OTHERS, SECONDS, TRIALS, distance, trial
-from benchmarks.evidence.tables import by_recipe, cost_table, paper_table, quality_table, trial_table
+from benchmarks.evidence.entries import ABLATIONS
+from benchmarks.evidence.figures import plot_evaluations, plot_scaling
+from benchmarks.evidence.plan import BUDGETS, OTHERS, SECONDS, TRIALS, WIDTHS, size, trial
+from benchmarks.evidence.tables import ablation_table, by_recipe, cost_table, distance, paper_table, quality_table, scaling_table, trial_table
+from benchmarks.evidence.trend import fit_trend
 from benchmarks.publish import insert
 from benchmarks.tools.environment import sentence
 from linearizer_core.files import write_json
 
 Records = dict[str, dict[str, Any]]
+LEAST_POINTS = 6
+"""More than so many make a trend."""
 
 
 def collect(runs: Path, out: Path) -> Records:
@@ -39,6 +43,16 @@ def sections(records: Records, out: Path) -> dict[str, str]:
     best = {family: min(tried, key=distance)["recipe"] for family, tried in trials.items() if tried}
     if best:
         found["evidence-trials"] = trial_table({family: tried for family, tried in trials.items() if tried}, best)
+    if ablations := _ablations(records):
+        references = {subject: records[trial("published-couplings" if subject == "core" else "ours").name] for subject in ablations}
+        found["evidence-ablations"] = ablation_table(ablations, references)
+    sizes = [records[name] for name in (size(recipe, budget).name for recipe in WIDTHS for budget in BUDGETS) if name in records]
+    if len(sizes) > LEAST_POINTS:
+        trend = fit_trend([record["parameters"] for record in sizes], [record["budget"] for record in sizes], [distance(record) for record in sizes])
+        plot_scaling(sizes, trend, out / "scaling.png")
+        law = f"FD = {trend.constant:.3g} n^{trend.of_parameters:.2f} t^{trend.of_seconds:.2f}"
+        said = f"The trend, least squares of logarithms through {len(sizes)} points: `{law}` for n parameters and t seconds;"
+        found["evidence-scaling"] = f"{scaling_table(sizes)}\n\n{said} it accounts for {trend.explained:.0%} of the variance. One seed."
     recipes = [*best.values(), *OTHERS]
     finals = [record for record in records.values() if record["split"] == "test" and record["budget"] == SECONDS and record["recipe"] in recipes]
     groups = {recipe: by_recipe(finals)[recipe] for recipe in recipes if recipe in by_recipe(finals)}
@@ -50,6 +64,11 @@ def sections(records: Records, out: Path) -> dict[str, str]:
         found["evidence-paper"] = paper_table(groups, best)
         plot_evaluations(groups, out / "evaluations.png")
     return found
+
+
+def _ablations(records: Records) -> dict[str, list[dict[str, Any]]]:
+    found = {subject: [records[name] for name in (trial(recipe).name for recipe in changes) if name in records] for subject, changes in ABLATIONS.items()}
+    return {subject: changed for subject, changed in found.items() if changed}
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.evidence.entries import ABLATIONS
 from benchmarks.evidence.run import Run
+from benchmarks.evidence.tables import distance
 
 TRIALS = {
     "ours": ("ours", "ours-batch", "ours-rank", "ours-prior"),
@@ -59,11 +60,6 @@ def chosen(family: str, runs: Path) -> str:
     """The recipe with the least Frechet distance to validation images."""
     distances = {recipe: distance(read(runs, trial(recipe))) for recipe in TRIALS[family]}
     return min(distances, key=distances.__getitem__)
-
-
-def distance(record: dict[str, Any]) -> float:
-    """The Frechet distance on the classifier's features at temperature 1, by the cheapest way to sample; infinite where there were too few finite images."""
-    return float(next(iter(record["ways"].values())).get("frechet_classifier", "inf"))
 
 
 def read(runs: Path, run: Run) -> dict[str, Any]:

@@ -121,3 +121,32 @@ def paper_table(groups: Mapping[str, Sequence[Record]], best: Mapping[str, str])
         ["FID", '"not competitive"', "other features, see above", "other features, see above"],
     ]
     return table(["MNIST", "paper, 32x32", "recommended, no labels", "published, written again"], rows)
+
+
+def ablation_table(subjects: Mapping[str, Sequence[Record]], references: Mapping[str, Record]) -> str:
+    """What each change of a recipe does, by subject; the first row of a subject is the recipe unchanged."""
+    rows = []
+    for subject, changed in subjects.items():
+        for index, record in enumerate((references[subject], *changed)):
+            values = next(iter(record["ways"].values()))
+            measures = (values.get("frechet_classifier"), values.get("label_agreement"), record.get("inversion_psnr_db"), record.get("round_trip"))
+            title = record["title"] if index else f"{record['title']}, unchanged"
+            steps = sum(record["steps"].values())
+            rows.append([subject if not index else "", title, f"{record['parameters']:,}", f"{steps:,}", *(of_seeds([value]) for value in measures)])
+    return table(["subject", "change", "parameters", "steps", "FD, validation", "label agreement", "inversion, dB", "round trip, max"], rows)
+
+
+def scaling_table(records: Sequence[Record]) -> str:
+    """Frechet distances by width and budget."""
+    budgets = sorted({record["budget"] for record in records})
+    found = {(record["parameters"], record["budget"]): distance(record) for record in records}
+    sizes = sorted({size for size, _ in found})
+    return table(
+        ["parameters", *(f"{budget:g} s" for budget in budgets)],
+        [[f"{size:,}", *(of_seeds([found.get((size, budget))]) for budget in budgets)] for size in sizes],
+    )
+
+
+def distance(record: Record) -> float:
+    """The Frechet distance on the classifier's features at temperature 1, by the cheapest way to sample; infinite where there were too few finite images."""
+    return float(next(iter(record["ways"].values())).get("frechet_classifier", "inf"))
