@@ -11,7 +11,9 @@ import torch
 from benchmarks.evidence import page, plan
 from benchmarks.evidence.budget import write_costs
 from benchmarks.evidence.contender import Cost, Draw
+from benchmarks.evidence.entries import ABLATIONS
 from benchmarks.evidence.run import COSTS, Run, perform
+from benchmarks.evidence.tables import distance
 from benchmarks.evidence.yardstick import Yardstick
 from linearizer_core.data import Splits, stack
 from linearizer_core.factory import create_dataset
@@ -75,7 +77,7 @@ def test_a_record_says_what_was_done(runs: Path) -> None:
 def test_the_trial_with_the_least_distance_is_chosen(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "TRIALS", {"ours": ("ours", "ours-batch")})
     monkeypatch.setattr(plan, "TRIAL_SECONDS", 1.0)
-    distances = {recipe: plan.distance(plan.read(runs, plan.trial(recipe))) for recipe in ("ours", "ours-batch")}
+    distances = {recipe: distance(plan.read(runs, plan.trial(recipe))) for recipe in ("ours", "ours-batch")}
     best = min(distances, key=distances.__getitem__)
     assert plan.chosen("ours", runs) == best
     mains = plan.plan("main", runs)
@@ -83,19 +85,31 @@ def test_the_trial_with_the_least_distance_is_chosen(runs: Path, monkeypatch: py
     assert {run.split for run in mains} == {"test"}
 
 
-def test_records_become_tables_and_a_picture(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(page, "TRIALS", {"ours": ("ours", "ours-batch")})
-    monkeypatch.setattr(page, "OTHERS", ())
-    monkeypatch.setattr(plan, "TRIAL_SECONDS", 1.0)
+def test_records_become_tables_and_pictures(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "TRIALS", {"ours": ("ours", "ours-batch"), "unlabelled": ("unlabelled",), "published": ("published",)})
+    monkeypatch.setattr(page, "OTHERS", ("likelihood",))
     made = json.loads((runs / "records" / "ours-1s-0-validation.json").read_text())
-    for recipe in ("ours", "ours-batch"):
-        for seed in (0, 1):
-            record = {**made, "recipe": recipe, "seed": seed, "split": "test", "budget": page.SECONDS}
-            name = plan.final(recipe, seed).name
-            write_json(runs / "records" / f"{name}.json", record)
+
+    def record(run: Run, **changes: object) -> None:
+        write_json(runs / "records" / f"{run.name}.json", {**made, **run.__dict__, **changes})
+
+    for recipe in ("ours", "ours-batch", "unlabelled", "published", "published-couplings", *next(iter(ABLATIONS.values()))):
+        record(plan.trial(recipe), title=recipe)
+    for seed in (0, 1):
+        for recipe in ("ours", "unlabelled", "published"):
+            record(plan.final(recipe, seed), title=recipe)
+    for index, recipe in enumerate(plan.WIDTHS):
+        for budget in plan.BUDGETS:
+            record(plan.size(recipe, budget), parameters=10**6 * 2**index)
     found = page.sections(page.collect(runs, tmp_path), tmp_path)
-    assert found["evidence-trials"].count("**") == 2
+    assert found["evidence-trials"].count("**") == 6
     assert "| one step | 2 |" in found["evidence-quality"]
     assert f"{made['parameters']:,}" in found["evidence-cost"]
-    assert (tmp_path / "evaluations.png").stat().st_size > 5000
-    assert json.loads((tmp_path / "records.json").read_text()).keys() >= {"ours-1s-0-validation", "ours-600s-1-test"} or "ours-batch-600s-1-test"
+    assert "| 32.4 |" in found["evidence-paper"]
+    assert "| backbone | ours, unchanged |" in found["evidence-ablations"]
+    assert found["evidence-scaling"].count(" s |") >= 1
+    assert "8,000,000" in found["evidence-scaling"]
+    for picture in ("evaluations.png", "scaling.png"):
+        assert (tmp_path / picture).stat().st_size > 5000
+    again = page.collect(tmp_path / "nothing", tmp_path)  # what is committed stays
+    assert page.sections(again, tmp_path) == found
