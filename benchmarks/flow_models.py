@@ -83,11 +83,12 @@ def noise_encoder(splits: Splits, *, small: bool = False) -> FlowModel:
 def published_design(splits: Splits, parameters: int, *, batch_size: int = 128) -> FlowModel:
     """The published backbone for noise and for data, core and loss; as wide as ``parameters`` parameters in all allow, as nearly as a whole width can."""
     task = FlowTask(FlowConfig.model_validate({"recipe": "published", "published": {"training": {"batch_size": batch_size}}}))
-    return FlowModel("published design", task, published_model(task, splits.info, parameters), splits)
+    model, width = published_model(task, splits.info, parameters)
+    return FlowModel(f"published design, width {width}", task, model, splits)
 
 
-def published_model(task: Task, info: DataInfo, parameters: int, *, seed: int = SEED, **core: int) -> LinearizerModel:
-    """The published backbone twice and a core of rank 8, untrained, of about as many ``parameters``; ``core`` holds further options of the core."""
+def published_model(task: Task, info: DataInfo, parameters: int, *, seed: int = SEED, **core: int) -> tuple[LinearizerModel, int]:
+    """The published backbone twice and a core of rank 8, untrained, of about as many ``parameters``, and its width; ``core`` holds options of the core."""
 
     def build(width: int) -> LinearizerModel:
         def backbone(shape: tuple[int, ...], conditions: dict[str, int] | None) -> Bijection:
@@ -97,7 +98,8 @@ def published_model(task: Task, info: DataInfo, parameters: int, *, seed: int = 
             torch.manual_seed(seed)
             return task.build(BuildContext(info, backbone, lambda shape, conditions: create_core("low_rank", shape, rank=8, **core)))
 
-    return build(nearest(lambda width: count(build(width)), parameters))
+    width = nearest(lambda candidate: count(build(candidate)), parameters)
+    return build(width), width
 
 
 def nearest(size: Callable[[int], int], wanted: int) -> int:

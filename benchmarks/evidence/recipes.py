@@ -97,7 +97,7 @@ def published_design(title: str, *overrides: str) -> Recipe:
 
     def build(info: DataInfo, seed: int, steps: Steps, weights: Path | None) -> Contender:
         task, _ = build_model(_load(THEIRS, overrides, steps, seed).model, info)
-        model = published_model(task, info, our_size(info), seed=seed, width=64)
+        model, _ = published_model(task, info, our_size(info), seed=seed, width=64)
         return LinearizerContender(task, model, seed=seed, classes=0)
 
     return Recipe(title, build, {"published": 1.0})
