@@ -21,6 +21,7 @@ CANDIDATES: dict[str, Recipe] = {
     "unlabelled": unlabelled("recommended, no labels", 32),
     "unlabelled-clusters": unlabelled("64 clusters", 64),
     "unlabelled-more-clusters": unlabelled("128 clusters", 128),
+    "unlabelled-batch": unlabelled("64 clusters, batches of 64", 64, "task.latent_prior.reconstruction.batch_size=64"),
     "unlabelled-prior": unlabelled("64 clusters, 0.4 of the budget for the prior", 64, prior=0.4),
     "published": published_design("as published"),
     "published-optimiser": published_design(
