@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 MODELS = Path(__file__).parents[1] / "registry" / "linearizer_registry" / "linearizer_registry" / "models"
 
@@ -38,9 +40,18 @@ def registry_table(models: Path = MODELS) -> str:
     return "\n".join(["| model | examples | parameters | size | measured |", "|---|---|---|---|---|", *rows])
 
 
+def told(task: str, metrics: Mapping[str, Any]) -> str:
+    """The figures that matter most for a task, in words.
+
+    Example:
+        >>> told("flow", {"frechet_one_step": 3.21, "invertibility_max_abs_err": 5e-6})
+        'Frechet distance 3.2, round trip 5e-06'
+    """
+    return ", ".join(form.format(metrics[name]) for name, form in FIGURES[task] if name in metrics)
+
+
 def _row(folder: Path) -> str:
     config, metrics = (json.loads((folder / name).read_text(encoding="utf-8")) for name in ("config.json", "metrics.json"))
-    told = ", ".join(form.format(metrics[name]) for name, form in FIGURES[config["model"]["task"]["name"]] if name in metrics)
     shape = " x ".join(map(str, config["data"]["shape"]))
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-    return f"| `{folder.name}` | {shape} | {metrics['parameters']:,} | {size:.1f} MB | {told} |"
+    return f"| `{folder.name}` | {shape} | {metrics['parameters']:,} | {size:.1f} MB | {told(config['model']['task']['name'], metrics)} |"

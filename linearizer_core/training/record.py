@@ -20,7 +20,8 @@ __all__ = ["run_facts"]
 
 
 def run_facts(model: LinearizerModel, config: TrainingConfig, result: FitResult, accelerator: Accelerator) -> dict[str, Any]:
-    """What ``run.json`` holds. ``seconds`` by stage add up over resumes and include checkpoints and sample grids."""
+    """What ``run.json`` holds. ``seconds`` by stage add up over resumes and include checkpoints and sample grids; ``peak_memory`` is what tensors took of a
+    GPU at most since the last resume, in bytes, and None on a CPU."""
     device = accelerator.device
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
@@ -32,6 +33,7 @@ def run_facts(model: LinearizerModel, config: TrainingConfig, result: FitResult,
         "mixed_precision": config.mixed_precision,
         "processes": accelerator.num_processes,
         "hardware": {"device": device.type, "name": name, "cpu_cores": os.cpu_count(), "threads": torch.get_num_threads()},
+        "peak_memory": torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None,
         "versions": {"linearizer": linearizer_core.__version__, "torch": torch.__version__, "python": platform.python_version()},
         "commit": source_commit(),
     }
