@@ -1,8 +1,9 @@
 """Everything that wants a GPU, most valuable first: `make gpu DATA=DIR`.
 
-    python -m registry.gpu --data DIR [--minutes 25] [--jobs 4] [--only NAME ...] [--runs runs/gpu] [--device cuda] [--list]
+    python -m registry.gpu --data DIR [--minutes 25] [--jobs 5] [--only NAME ...] [--runs runs/gpu] [--device cuda] [--list]
 
-DIR holds folders mnist, cifar10, emoji64 and style, and efficientnet_lite0.safetensors; a job whose data are missing is left out, and a line says what to fetch.
+DIR holds folders mnist, cifar10, emoji64 and style, and efficientnet_lite0.safetensors; a job whose data are missing is left out, and a line tells what to
+fetch.
 Nothing is downloaded. Each job has a run folder in RUNS and a log in RUNS/logs. Call it again to go on: what is done stays done, and a training goes on from
 its last checkpoint. RUNS/models holds models in the form of the registry, RUNS/bench what `python -m benchmarks.publish --runs RUNS` publishes, and
 RUNS/summary.json the facts and figures of all jobs. The exit code is 1 where a job failed.
@@ -41,9 +42,6 @@ def main(arguments: Sequence[str] | None = None, jobs: Sequence[Job] = JOBS) -> 
     if options.device.startswith("cuda") and not _has_gpu():
         print("torch sees no GPU here; give --device cpu to try it on the CPU", file=sys.stderr)
         return 2
-    # As an interrupt, so that what runs is stopped too. In the background of a shell interrupts are ignored, here and in all processes that are started.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
     written = place.runs / "summary.json"
     entries = {each["name"]: each for each in read(written)["jobs"]} if written.exists() else {}
@@ -64,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m registry.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="folder of the data")
     parser.add_argument("--minutes", type=float, default=25.0, help="time for everything")
-    parser.add_argument("--jobs", type=int, default=4, help="how many share the GPU")
+    parser.add_argument("--jobs", type=int, default=5, help="how many share the GPU")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these jobs, in this order, though they may not fit into the time")
     parser.add_argument("--runs", type=Path, default=Path("runs/gpu"), help="folder of the results")
     parser.add_argument("--device", default="cuda", help="cuda, or cpu to try it")
@@ -86,4 +84,7 @@ def _has_gpu() -> bool:
 
 
 if __name__ == "__main__":
+    # A request to end is an interrupt too, which stops what runs. In the background of a shell interrupts are ignored, here and in processes started from here.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -135,7 +135,8 @@ class Training(Job):
         if not newest.exists():
             return self.seconds
         state = json.loads((newest.parent / newest.read_text(encoding="utf-8").strip() / "state.json").read_text(encoding="utf-8"))
-        return max(LEAST_SECONDS, self.seconds - sum(state["seconds"].values()))
+        trained: float = sum(state["seconds"].values())
+        return max(LEAST_SECONDS, self.seconds - trained)
 
     def progress(self, place: Place) -> str:
         metrics = self.folder(place) / "metrics.jsonl"

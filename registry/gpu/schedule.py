@@ -149,7 +149,8 @@ class Schedule:
         step = next(step for step in job.steps(self.place) if not step.done)
         threads = max(1, _cores() // (1 if job.alone else self.at_once))
         # The working folder is another one, so relative folders of packages would not be found.
-        packages = os.pathsep.join(str(Path(folder).resolve()) for folder in (ROOT, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))))
+        folders = [str(ROOT), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+        packages = os.pathsep.join(str(Path(folder).resolve()) for folder in folders if folder)
         process = subprocess.Popen(
             [sys.executable, *step.arguments],
             cwd=self.place.data,
@@ -173,7 +174,8 @@ class Schedule:
                 continue
             if code or not running.step.done:
                 why = f"exit code {code}" if code else f"it left no {running.step.leaves}"
-                self._close(running, "failed", f"{why}; the end of {running.log.name}:\n{_tail(Path(running.log.name))}")
+                log = self.place.runs / "logs" / f"{running.job.name}.log"
+                self._close(running, "failed", f"{why}; the end of {log}:\n{_tail(log)}")
             elif running.job.done(self.place):
                 self._close(running, "done")
             else:

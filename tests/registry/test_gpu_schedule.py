@@ -122,13 +122,14 @@ def test_at_the_end_of_the_time_everything_is_stopped_even_what_does_not_listen(
 
 
 def test_an_interrupt_stops_what_runs(place: Place) -> None:
+    interrupts = [KeyboardInterrupt]
+
     def clock() -> float:
-        if (place.runs / "a.begun").exists():
-            raise KeyboardInterrupt
+        if interrupts and (place.runs / "a.begun").exists():
+            raise interrupts.pop()
         return 0.0
 
     ended: list[Outcome] = []
-    made = Schedule(place, seconds=60.0, at_once=1, ended=ended.append, clock=clock)
     with pytest.raises(KeyboardInterrupt):
-        made.run([script("a", f"(runs / 'a.begun').touch(); {SLEEP}")])
-    assert not made.running
+        Schedule(place, seconds=60.0, at_once=1, ended=ended.append, clock=clock).run([script("a", f"(runs / 'a.begun').touch(); {SLEEP}")])
+    assert [(outcome.name, outcome.state) for outcome in ended] == [("a", "stopped")]
