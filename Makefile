@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install quickstart test test-slow test-browser lint format docs bench evidence recipes numerics clean
+.PHONY: help install quickstart test test-slow test-browser lint format docs bench evidence recipes numerics gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -64,6 +64,10 @@ numerics: $(INSTALLED)  ## how invertible every backbone is, hours: make numeric
 	@test -n "$(MNIST)" || { echo "make numerics MNIST=DIR, DIR holding the four idx files of MNIST" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.lattice
 	$(BIN)/python -m benchmarks.invertibility $(MNIST)
+
+gpu: $(INSTALLED)  ## everything that wants a GPU, most valuable first, 25 minutes, resumable: make gpu DATA=DIR [GPU="--minutes 10"]
+	@test -n "$(DATA)" || { echo "make gpu DATA=DIR, DIR holding mnist, cifar10, emoji64, style and efficientnet_lite0.safetensors" >&2; exit 2; }
+	$(BIN)/python -m registry.gpu --data $(DATA) $(GPU)
 
 clean:  ## remove what was built, not what was trained
 	rm -rf $(VENV) build dist site *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
