@@ -18,7 +18,7 @@ from registry.gpu.jobs import FETCH, ROOT, Job, Place, Step
 State = Literal["done", "failed", "stopped", "left out"]
 
 POLL, REPORT, GRACE = 0.1, 60.0, 10.0
-"""Seconds between two looks at the processes, between two lines about them, and from asking them to stop to ending them."""
+"""Seconds between two looks at the processes, between two lines about them, and from interrupting them to ending them."""
 OVERDUE = 2.0
 """A job is stopped after so many times the seconds it was expected to take."""
 TAIL = 15
@@ -138,11 +138,10 @@ class Schedule:
         return ""
 
     def _begin(self, job: Job) -> None:
-        rest = job.rest(self.place)
-        self._tell(f"{job.name}: begins, about {rest:.0f} s")
+        self._tell(f"{job.name}: begins, about {job.rest(self.place):.0f} s")
         log = (self.place.runs / "logs" / f"{job.name}.log").open("ab")
         now = self.clock()
-        self.running.append(_Running(job, now, now + OVERDUE * rest, log, *self._launch(job, log)))
+        self.running.append(_Running(job, now, now + OVERDUE * job.seconds, log, *self._launch(job, log)))
 
     def _launch(self, job: Job, log: IO[bytes]) -> tuple[Step, subprocess.Popen[bytes]]:
         """The first step that has not been done, and its process."""
