@@ -52,9 +52,9 @@ def main(arguments: Sequence[str] | None = None, jobs: Sequence[Job] = JOBS) -> 
 
     outcomes = Schedule(place, seconds=60 * options.minutes, at_once=options.jobs, wanted=frozenset(options.only), ended=ended).run(chosen)
     print("\n" + table(entries[outcome.name] for outcome in outcomes))
-    if made := [entries[outcome.name]["model"] for outcome in outcomes if outcome.state == "done" and "model" in entries[outcome.name]]:
+    if made := [entries[outcome.name]["becomes"] for outcome in outcomes if outcome.state == "done" and "becomes" in entries[outcome.name]]:
         print("\nTo put a model that is better than the committed one into the registry:")
-        print("\n".join(f"  rsync -a --delete {model} registry/linearizer_registry/linearizer_registry/models/" for model in made))
+        print("\n".join(f"  rsync -a --delete {place.models / name} registry/linearizer_registry/linearizer_registry/models/" for name in made))
     return int(any(outcome.state == "failed" for outcome in outcomes))
 
 

@@ -32,8 +32,7 @@ def _run(job: Training, place: Place) -> Entry:
         return {}
     report = read(folder / "report.json")
     task = read(folder / "model" / "config.json")["model"]["task"]["name"]
-    model = place.models / (job.becomes or "")
-    measured = read(model / "metrics.json") if job.becomes and job.done(place) else report
+    measured = read(place.models / job.becomes / "metrics.json") if job.becomes and job.done(place) else report
     facts: Entry = {
         "steps_per_second": round(report["run"]["steps"] / report["train_seconds"], 2),
         "train_seconds": round(report["train_seconds"], 1),
@@ -47,7 +46,7 @@ def _run(job: Training, place: Place) -> Entry:
         return facts
     committed = MODELS / job.becomes / "metrics.json"
     known = read(committed) if committed.exists() else {}
-    return {**facts, "becomes": job.becomes, "model": str(model), "in_the_registry": {name: known[name] for name in facts["measured"] if name in known}}
+    return {**facts, "becomes": job.becomes, "in_the_registry": {name: known[name] for name in facts["measured"] if name in known}}
 
 
 def table(entries: Iterable[Entry]) -> str:
