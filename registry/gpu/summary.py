@@ -32,7 +32,8 @@ def _run(job: Training, place: Place) -> Entry:
         return {}
     report = read(folder / "report.json")
     task = read(folder / "model" / "config.json")["model"]["task"]["name"]
-    measured = read(place.models / job.becomes / "metrics.json") if job.becomes and job.done(place) else report
+    registered = place.models / job.becomes if job.becomes and job.done(place) else None
+    measured = report if registered is None else read(registered / "metrics.json")
     facts: Entry = {
         "steps_per_second": round(report["run"]["steps"] / report["train_seconds"], 2),
         "train_seconds": round(report["train_seconds"], 1),
@@ -44,9 +45,10 @@ def _run(job: Training, place: Place) -> Entry:
     }
     if job.becomes is None:
         return facts
+    size = sum(path.stat().st_size for path in registered.iterdir()) if registered else None
     committed = MODELS / job.becomes / "metrics.json"
     known = read(committed) if committed.exists() else {}
-    return {**facts, "becomes": job.becomes, "in_the_registry": {name: known[name] for name in facts["measured"] if name in known}}
+    return {**facts, "becomes": job.becomes, "bytes": size, "in_the_registry": {name: known[name] for name in facts["measured"] if name in known}}
 
 
 def table(entries: Iterable[Entry]) -> str:
