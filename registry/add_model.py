@@ -5,7 +5,6 @@
 RUN is the run folder, which has the training log, and CONFIG the configuration in configs/ that it was trained with, with the same overrides: the card quotes
 it, with DIR for the folder of the data. With ``--float16`` weights are rounded before anything is measured. Then register NAME in
 linearizer_registry/hooks.py.
-linearizer_registry/hooks.py.
 """
 
 from __future__ import annotations
