@@ -50,7 +50,7 @@ def thinned(lines: Iterable[LogLine]) -> tuple[LogLine, ...]:
     Example:
         >>> log = thinned({"step": k, "stage": "flow", "stage_step": k, "lr": 0.1, "loss": 1 / k} for k in range(1, 10_001))
         >>> len(log), log[0]["step"], log[-1]["step"], log[2]["loss"]
-        (500, 1, 10000, 0.0434783)
+        (500, 1, 10000, 0.0454545)
     """
     rounded = [{name: _rounded(value) for name, value in line.items()} for line in lines]
     stages = [list(stage) for _, stage in itertools.groupby(rounded, key=lambda line: line["stage"])]

@@ -12,6 +12,7 @@ from benchmarks.lattice import run, table
 SMALL = "levels=[{couplings=2, width=8}], dense={couplings=4, width=16}"
 
 
+@pytest.mark.slow
 def test_exact_and_affine_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINEARIZER_CACHE", str(tmp_path / "cache"))
     small = {"affine coupling": f'name="coupling", {SMALL}', "lattice, exact": f'name="lattice", arithmetic="exact", {SMALL}'}

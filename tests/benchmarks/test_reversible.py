@@ -10,6 +10,7 @@ import pytest
 from benchmarks import reversible as benchmark
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="resident memory is read as Linux tells it")
 def test_the_command_writes_json_and_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     benchmark.main(["--depths", "3", "--repeats", "1", "--out", str(tmp_path)])

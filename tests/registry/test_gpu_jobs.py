@@ -36,6 +36,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     return Place(data=tmp_path / "data", runs=tmp_path / "runs", device="cpu")
 
 
+@pytest.mark.slow
 def test_a_training_stopped_by_the_clock_goes_on_in_the_next_call_and_ends_with_the_same_bits(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     first = place.runs / "digits" / "checkpoints" / "last"
     (stopped,) = Schedule(place, seconds=400.0, at_once=1, clock=lambda: 400.0 if first.exists() else 0.0).run([DIGITS])
