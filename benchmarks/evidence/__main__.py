@@ -22,8 +22,8 @@ import torch
 
 from benchmarks.evidence.budget import measure_costs, missing, read_costs, write_costs
 from benchmarks.evidence.entries import RECIPES
-from benchmarks.evidence.plan import GROUPS, path_of, plan, recipes
-from benchmarks.evidence.run import COSTS, Run, perform
+from benchmarks.evidence.plan import GROUPS, SAMPLES, path_of, plan, recipes
+from benchmarks.evidence.run import COSTS, Run, perform, perform_floors
 from benchmarks.tools.environment import cores, environment
 from linearizer_core.data import Splits
 from linearizer_core.factory import create_dataset
@@ -50,6 +50,8 @@ def main() -> None:
         print(f"== {run.name}", flush=True)
         return run.name if subprocess.run([*command, "--worker", json.dumps(run.__dict__)]).returncode else None
 
+    if "main" in given.groups:
+        perform_floors(splits, given.weights, given.runs, SAMPLES)
     for group in given.groups:
         with ThreadPoolExecutor(given.jobs) as pool:
             left = [run for run in plan(group, given.runs) if not path_of(given.runs, run).exists()]

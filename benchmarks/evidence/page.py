@@ -15,6 +15,7 @@ from typing import Any
 from benchmarks.evidence.entries import ABLATIONS
 from benchmarks.evidence.figures import plot_evaluations, plot_scaling
 from benchmarks.evidence.plan import BUDGETS, OTHERS, SECONDS, TRIALS, WIDTHS, size, trial
+from benchmarks.evidence.run import FLOORS
 from benchmarks.evidence.tables import ablation_table, by_recipe, cost_table, distance, paper_table, quality_table, scaling_table, trial_table
 from benchmarks.evidence.trend import fit_trend
 from benchmarks.publish import insert
@@ -54,15 +55,16 @@ def sections(records: Records, out: Path) -> dict[str, str]:
         said = f"The trend, least squares of logarithms through {len(sizes)} points: `{law}` for n parameters and t seconds;"
         found["evidence-scaling"] = f"{scaling_table(sizes)}\n\n{said} it accounts for {trend.explained:.0%} of the variance. One seed."
     recipes = [*best.values(), *OTHERS]
-    finals = [record for record in records.values() if record["split"] == "test" and record["budget"] == SECONDS and record["recipe"] in recipes]
+    finals = [record for record in records.values() if record["recipe"] in recipes and record["split"] == "test" and record["budget"] == SECONDS]
     groups = {recipe: by_recipe(finals)[recipe] for recipe in recipes if recipe in by_recipe(finals)}
     if groups:
         first = next(iter(groups.values()))[0]
         source = f"{sentence({**first['environment'], 'seed': 'by column'})} Command: `python -m benchmarks.evidence DATA --weights WEIGHTS`."
-        found["evidence-quality"] = f"{quality_table(groups, {}, {})}\n\n{source}"
-        found["evidence-cost"] = cost_table(groups, {})
-        found["evidence-paper"] = paper_table(groups, best)
+        found["evidence-quality"] = f"{quality_table(groups, records.get(FLOORS, {}).get('measured', {}))}\n\n{source}"
+        found["evidence-cost"] = cost_table(groups)
         plot_evaluations(groups, out / "evaluations.png")
+        if all(best.get(family) in groups for family in ("unlabelled", "published")):
+            found["evidence-paper"] = paper_table(groups, best)
     return found
 
 

@@ -9,13 +9,13 @@ from typing import Any, final
 from benchmarks.evidence.budget import affordable, read_costs
 from benchmarks.evidence.contender import Contender
 from benchmarks.evidence.entries import RECIPES
-from benchmarks.evidence.yardstick import FEWEST, Yardstick
+from benchmarks.evidence.yardstick import FEWEST, Yardstick, floors
 from benchmarks.tools.environment import environment
 from linearizer_core.data import Splits
 from linearizer_core.figures.images import save_grid
 from linearizer_core.files import write_json
 
-COSTS = "costs.json"
+COSTS, FLOORS = "costs.json", "floors"
 TEMPERATURES = (1.0, 0.9)
 SPENT = 20_000
 """Evaluations of a network that the samples of one way may take, from which their number follows where many are needed for each."""
@@ -87,3 +87,12 @@ def _ways(contender: Contender, yardstick: Yardstick, run: Run, folder: Path) ->
             if temperature == 1:
                 save_grid(draw.images[:100].clamp(0, 1), folder / f"{way.replace(' ', '_')}.png")
     return found
+
+
+def perform_floors(splits: Splits, weights: Path | None, runs: Path, count: int) -> None:
+    """What real images and noise get, on test images: a record of its own, once."""
+    path = runs / "records" / f"{FLOORS}.json"
+    if not path.exists():
+        yardstick = Yardstick(splits, "test", weights, runs / "features")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, {"recipe": FLOORS, **yardstick.facts, "measured": floors(yardstick, splits, count)})

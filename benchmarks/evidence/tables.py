@@ -53,28 +53,28 @@ def by_recipe(records: Iterable[Record]) -> dict[str, list[Record]]:
     return found
 
 
-def quality_table(groups: Mapping[str, Sequence[Record]], titles: Mapping[str, str], floors: Mapping[str, Mapping[str, float]]) -> str:
+def quality_table(groups: Mapping[str, Sequence[Record]], floors: Mapping[str, Mapping[str, float]]) -> str:
     """One row for each recipe and way to sample, and for real images and noise."""
     rows = []
-    for recipe, records in groups.items():
+    for records in groups.values():
         for way in records[0]["ways"]:
             measured = [record["ways"][way] for record in records]
             cells = [of_seeds([values.get(name) for values in measured]) for name in QUALITY]
-            rows.append([titles.get(recipe, records[0]["title"]), way, str(len(records)), *cells])
+            rows.append([records[0]["title"], way, str(len(records)), *cells])
     rows += [[name, MISSING, MISSING, *(of_seeds([values.get(measure)]) for measure in QUALITY)] for name, values in floors.items()]
     return table(["model", "sampled by", "seeds", *QUALITY.values()], rows)
 
 
-def cost_table(groups: Mapping[str, Sequence[Record]], titles: Mapping[str, str]) -> str:
+def cost_table(groups: Mapping[str, Sequence[Record]]) -> str:
     """One row for each recipe: size, training, sampling and what holds exactly in theory."""
     rows = []
-    for recipe, records in groups.items():
+    for records in groups.values():
         first = records[0]
         sampling = ", ".join(f"{way} {of_seeds([record['sampling_seconds'][way] for record in records])}" for way in first["sampling_seconds"])
         exact = ("one_step_vs_loop_psnr_db", "published_collapse_vs_loop_psnr_db", "inversion_psnr_db", "round_trip")
         rows.append(
             [
-                titles.get(recipe, first["title"]),
+                first["title"],
                 f"{first['parameters']:,}",
                 ", ".join(f"{number:,} {stage}" for stage, number in first["steps"].items()),
                 sampling,

@@ -12,7 +12,7 @@ from benchmarks.evidence import page, plan
 from benchmarks.evidence.budget import write_costs
 from benchmarks.evidence.contender import Cost, Draw
 from benchmarks.evidence.entries import ABLATIONS
-from benchmarks.evidence.run import COSTS, Run, perform
+from benchmarks.evidence.run import COSTS, Run, perform, perform_floors
 from benchmarks.evidence.tables import distance
 from benchmarks.evidence.yardstick import Yardstick
 from linearizer_core.data import Splits, stack
@@ -85,7 +85,7 @@ def test_the_trial_with_the_least_distance_is_chosen(runs: Path, monkeypatch: py
     assert {run.split for run in mains} == {"test"}
 
 
-def test_records_become_tables_and_pictures(runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_records_become_tables_and_pictures(splits: Splits, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "TRIALS", {"ours": ("ours", "ours-batch"), "unlabelled": ("unlabelled",), "published": ("published",)})
     monkeypatch.setattr(page, "OTHERS", ("likelihood",))
     made = json.loads((runs / "records" / "ours-1s-0-validation.json").read_text())
@@ -101,9 +101,11 @@ def test_records_become_tables_and_pictures(runs: Path, tmp_path: Path, monkeypa
     for index, recipe in enumerate(plan.WIDTHS):
         for budget in plan.BUDGETS:
             record(plan.size(recipe, budget), parameters=10**6 * 2**index)
+    perform_floors(splits, None, runs, 600)
     found = page.sections(page.collect(runs, tmp_path), tmp_path)
     assert found["evidence-trials"].count("**") == 6
     assert "| one step | 2 |" in found["evidence-quality"]
+    assert "| training images |" in found["evidence-quality"]
     assert f"{made['parameters']:,}" in found["evidence-cost"]
     assert "| 32.4 |" in found["evidence-paper"]
     assert "| backbone | ours, unchanged |" in found["evidence-ablations"]
