@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from benchmarks.evidence.entries import ABLATIONS
 from benchmarks.evidence.figures import plot_evaluations, plot_scaling
 from benchmarks.evidence.plan import BUDGETS, OTHERS, SECONDS, TRIALS, WIDTHS, size, trial
-from benchmarks.evidence.run import FLOORS
+from benchmarks.evidence.run import FLOORS, Run, picture
 from benchmarks.evidence.tables import ablation_table, by_recipe, cost_table, distance, paper_table, quality_table, scaling_table, trial_table
 from benchmarks.evidence.trend import fit_trend
 from benchmarks.publish import insert
@@ -35,6 +37,16 @@ def collect(runs: Path, out: Path) -> Records:
     found = dict(sorted({**found, **new}.items()))
     write_json(path, found)
     return found
+
+
+def keep_pictures(records: Records, runs: Path, out: Path) -> None:
+    """Copy the samples of the first seed of what is compared on test images, where RUNS has them."""
+    for record in records.values():
+        if record["split"] == "test" and record.get("seed") == 0:
+            for way in _ways(record):
+                made = runs / Run(**{name: record[name] for name in Run.__dataclass_fields__}).trained / picture(way)
+                if made.exists():
+                    shutil.copyfile(made, out / _kept(record, way))
 
 
 def sections(records: Records, out: Path) -> dict[str, str]:
@@ -62,10 +74,20 @@ def sections(records: Records, out: Path) -> dict[str, str]:
         source = f"{sentence({**first['environment'], 'seed': 'by column'})} Command: `python -m benchmarks.evidence DATA --weights WEIGHTS`."
         found["evidence-quality"] = f"{quality_table(groups, records.get(FLOORS, {}).get('measured', {}))}\n\n{source}"
         found["evidence-cost"] = cost_table(groups)
+        shown = [(f"{records[0]['title']}: {way}", _kept(records[0], way)) for records in groups.values() for way in _ways(records[0])]
+        found["evidence-pictures"] = "\n\n".join(f"{title}\n\n![{title}]({name})" for title, name in shown)
         plot_evaluations(groups, out / "evaluations.png")
         if all(best.get(family) in groups for family in ("unlabelled", "published")):
             found["evidence-paper"] = paper_table(groups, best)
     return found
+
+
+def _ways(record: Mapping[str, Any]) -> list[str]:
+    return [way for way in record["ways"] if "temperature" not in way]
+
+
+def _kept(record: Mapping[str, Any], way: str) -> str:
+    return f"{record['recipe']}_{picture(way)}"
 
 
 def _ablations(records: Records) -> dict[str, list[dict[str, Any]]]:
@@ -80,6 +102,7 @@ def main() -> None:
     given = parser.parse_args()
     given.out.mkdir(parents=True, exist_ok=True)
     records = collect(given.runs, given.out)
+    keep_pictures(records, given.runs, given.out)
     for name, text in sections(records, given.out).items():
         print(name, "inserted" if insert(given.out / "index.md", name, text) else "has no marker")
 

@@ -85,8 +85,18 @@ def _ways(contender: Contender, yardstick: Yardstick, run: Run, folder: Path) ->
                 **yardstick.measure(draw, pretrained=temperature == 1),
             }
             if temperature == 1:
-                save_grid(draw.images[:100].clamp(0, 1), folder / f"{way.replace(' ', '_')}.png")
+                save_grid(draw.images[:100].clamp(0, 1), folder / picture(way))
     return found
+
+
+def picture(way: str) -> str:
+    """Name of the picture of 100 samples drawn in one way.
+
+    Example:
+        >>> picture("10 evaluations")
+        '10_evaluations.png'
+    """
+    return f"{way.replace(' ', '_')}.png"
 
 
 def perform_floors(splits: Splits, weights: Path | None, runs: Path, count: int) -> None:

@@ -113,5 +113,10 @@ def test_records_become_tables_and_pictures(splits: Splits, runs: Path, tmp_path
     assert "8,000,000" in found["evidence-scaling"]
     for picture in ("evaluations.png", "scaling.png"):
         assert (tmp_path / picture).stat().st_size > 5000
+    (runs / "ours-600s-0").mkdir()
+    (runs / "ours-600s-0" / "one_step.png").write_bytes(b"picture")
+    page.keep_pictures(page.collect(runs, tmp_path), runs, tmp_path)
+    assert (tmp_path / "ours_one_step.png").read_bytes() == b"picture"
+    assert "(ours_one_step.png)" in found["evidence-pictures"]
     again = page.collect(tmp_path / "nothing", tmp_path)  # what is committed stays
     assert page.sections(again, tmp_path) == found
