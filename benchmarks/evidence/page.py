@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.evidence.entries import ABLATIONS
+from benchmarks.evidence.entries import ABLATIONS, RECIPES
 from benchmarks.evidence.figures import plot_evaluations, plot_scaling
 from benchmarks.evidence.plan import BUDGETS, OTHERS, SECONDS, TRIALS, WIDTHS, size, trial
 from benchmarks.evidence.run import FLOORS, Run, picture
@@ -25,6 +25,8 @@ from benchmarks.tools.environment import sentence
 from linearizer_core.files import write_json
 
 Records = dict[str, dict[str, Any]]
+TITLES = {"ours": "recommended, labels", "unlabelled": "recommended, no labels", "published": "published recipe"}
+"""What the chosen one of each family is called."""
 LEAST_POINTS = 6
 """More than so many make a trend."""
 
@@ -66,12 +68,16 @@ def sections(records: Records, out: Path) -> dict[str, str]:
         law = f"FD = {trend.constant:.3g} n^{trend.of_parameters:.2f} t^{trend.of_seconds:.2f}"
         said = f"The trend, least squares of logarithms through {len(sizes)} points: `{law}` for n parameters and t seconds;"
         found["evidence-scaling"] = f"{scaling_table(sizes)}\n\n{said} it accounts for {trend.explained:.0%} of the variance. One seed."
-    recipes = [*best.values(), *OTHERS]
-    finals = [record for record in records.values() if record["recipe"] in recipes and record["split"] == "test" and record["budget"] == SECONDS]
-    groups = {recipe: by_recipe(finals)[recipe] for recipe in recipes if recipe in by_recipe(finals)}
+    titles = {**{best[family]: title for family, title in TITLES.items() if family in best}, **{recipe: RECIPES[recipe].title for recipe in OTHERS}}
+    finals = [
+        {**record, "title": titles[record["recipe"]]}
+        for record in records.values()
+        if record["recipe"] in titles and record["split"] == "test" and record["budget"] == SECONDS
+    ]
+    groups = {recipe: by_recipe(finals)[recipe] for recipe in titles if recipe in by_recipe(finals)}
     if groups:
-        first = next(iter(groups.values()))[0]
-        source = f"{sentence({**first['environment'], 'seed': 'by column'})} Command: `python -m benchmarks.evidence DATA --weights WEIGHTS`."
+        seeds = ", ".join(str(seed) for seed in sorted({record["seed"] for record in finals}))
+        source = f"{sentence({**finals[0]['environment'], 'seed': seeds})} Command: `python -m benchmarks.evidence DATA --weights WEIGHTS`."
         found["evidence-quality"] = f"{quality_table(groups, records.get(FLOORS, {}).get('measured', {}))}\n\n{source}"
         found["evidence-cost"] = cost_table(groups)
         shown = [(f"{records[0]['title']}: {way}", _kept(records[0], way)) for records in groups.values() for way in _ways(records[0])]
