@@ -5,7 +5,7 @@
 DATA holds MNIST's four idx files, WEIGHTS is a safetensors file of timm's tf_efficientnet_lite0. All work is done on one core each: two runs side by side
 finish sooner than one after another on two cores, and disturb each other far less. First measures what a step of every recipe costs: leave the machine alone
 for these minutes. Then numbers of steps are fixed, and other work only makes the rest take longer. Every run has a process of its own; one that is stopped
-goes on from its last checkpoint.
+goes on from its last checkpoint, but the U-Net, which begins anew.
 """
 
 from __future__ import annotations
@@ -38,6 +38,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=cores(), help="runs at a time, with one core each")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if not given.weights.is_file():
+        parser.error(f"--weights {given.weights} is no file; give timm's tf_efficientnet_lite0 as safetensors")
     torch.set_num_threads(1)
     splits = create_dataset("mnist", root=given.data).load()
     if given.worker:

@@ -1,8 +1,9 @@
 """From the records of runs to docs/evidence: one JSON file, pictures, and the tables between the markers of its page.
 
-    python -m benchmarks.evidence.page [--runs runs/evidence] [--out docs/evidence]
+    python -m benchmarks.evidence.page [--runs runs/evidence]
 
-New records replace older ones of the same name in OUT/records.json, which holds them all; tables and pictures come from that file alone.
+New records replace older ones of the same name in docs/evidence/records.json, which holds them all; tables and figures come from that file alone.
+costs.json beside it says what a step of each recipe cost, and where that was measured.
 """
 
 from __future__ import annotations
@@ -17,14 +18,15 @@ from typing import Any
 from benchmarks.evidence.entries import ABLATIONS, RECIPES
 from benchmarks.evidence.figures import plot_evaluations, plot_scaling
 from benchmarks.evidence.plan import BUDGETS, OTHERS, SECONDS, TRIALS, WIDTHS, size, trial
-from benchmarks.evidence.run import FLOORS, Run, picture
+from benchmarks.evidence.run import COSTS, FLOORS, Run, picture
 from benchmarks.evidence.tables import ablation_table, by_recipe, cost_table, distance, paper_table, quality_table, scaling_table, trial_table
 from benchmarks.evidence.trend import fit_trend
-from benchmarks.publish import insert
+from benchmarks.publish import ROOT, insert
 from benchmarks.tools.environment import sentence
 from linearizer_core.files import write_json
 
 Records = dict[str, dict[str, Any]]
+OUT = ROOT / "docs" / "evidence"
 TITLES = {"ours": "recommended, labels", "unlabelled": "recommended, no labels", "published": "published recipe"}
 """What the chosen one of each family is called."""
 LEAST_POINTS = 6
@@ -38,6 +40,8 @@ def collect(runs: Path, out: Path) -> Records:
     new = {each.stem: json.loads(each.read_text(encoding="utf-8")) for each in sorted((runs / "records").glob("*.json"))}
     found = dict(sorted({**found, **new}.items()))
     write_json(path, found)
+    if (runs / COSTS).exists():
+        shutil.copyfile(runs / COSTS, out / COSTS)
     return found
 
 
@@ -104,13 +108,13 @@ def _ablations(records: Records) -> dict[str, list[dict[str, Any]]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=Path, default=Path("runs/evidence"))
-    parser.add_argument("--out", type=Path, default=Path("docs/evidence"))
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
-    records = collect(given.runs, given.out)
-    keep_pictures(records, given.runs, given.out)
-    for name, text in sections(records, given.out).items():
-        print(name, "inserted" if insert(given.out / "index.md", name, text) else "has no marker")
+    runs = parser.parse_args().runs
+    records = collect(runs, OUT)
+    if not records:
+        parser.error(f"--runs {runs} holds no records; python -m benchmarks.evidence makes them")
+    keep_pictures(records, runs, OUT)
+    for name, text in sections(records, OUT).items():
+        print(name, "inserted" if insert(OUT / "index.md", name, text) else "has no marker")
 
 
 if __name__ == "__main__":

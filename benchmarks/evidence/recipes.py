@@ -34,13 +34,11 @@ class Recipe:
         title: how the tables call it.
         build: makes the contender.
         shares: the stages, and which part of the budget each has.
-        needs_weights: whether training needs the pretrained network.
     """
 
     title: str
     build: Build
     shares: Mapping[str, float]
-    needs_weights: bool = False
 
 
 OURS = "flow_mnist_small"
@@ -84,12 +82,12 @@ def published(title: str, *overrides: str, perceptual: bool = False) -> Recipe:
         more = [f'task.published.perceptual={{model="tf_efficientnet_lite0", weights="{weights}"}}'] if perceptual else []
 
         def size(width: int) -> int:
-            return count(build_model(_load(THEIRS, [CORE, f"backbone.dense.width={width}"], {}, 0).model, info)[1])
+            return count(build_model(_load(THEIRS, [CORE, *overrides, f"backbone.dense.width={width}"], {}, 0).model, info)[1])
 
         width = nearest(size, our_size(info))
-        return _configured(THEIRS, CORE, f"backbone.dense.width={width}", *overrides, *more)(info, seed, steps, weights)
+        return _configured(THEIRS, CORE, *overrides, f"backbone.dense.width={width}", *more)(info, seed, steps, weights)
 
-    return Recipe(title, build, {"published": 1.0}, needs_weights=perceptual)
+    return Recipe(title, build, {"published": 1.0})
 
 
 def published_design(title: str, *overrides: str) -> Recipe:

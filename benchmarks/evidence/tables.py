@@ -77,6 +77,7 @@ def cost_table(groups: Mapping[str, Sequence[Record]]) -> str:
                 first["title"],
                 f"{first['parameters']:,}",
                 ", ".join(f"{number:,} {stage}" for stage, number in first["steps"].items()),
+                of_seeds([sum(record["seconds"].values()) for record in records]),
                 sampling,
                 *(of_seeds([record.get(name) for record in records]) for name in exact),
             ]
@@ -85,6 +86,7 @@ def cost_table(groups: Mapping[str, Sequence[Record]]) -> str:
         "model",
         "parameters",
         "steps",
+        "training, s",
         "seconds for 64 images",
         "one step vs loop, dB",
         "published collapse vs loop, dB",
