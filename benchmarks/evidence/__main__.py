@@ -22,7 +22,7 @@ import torch
 
 from benchmarks.evidence.budget import measure_costs, missing, read_costs, write_costs
 from benchmarks.evidence.entries import RECIPES
-from benchmarks.evidence.plan import GROUPS, SAMPLES, path_of, plan, recipes
+from benchmarks.evidence.plan import GROUPS, REFERENCE, SAMPLES, path_of, plan, recipes
 from benchmarks.evidence.run import COSTS, Run, perform, perform_floors
 from benchmarks.tools.environment import cores, environment
 from linearizer_core.data import Splits
@@ -64,10 +64,11 @@ def main() -> None:
 def prepare(splits: Splits, weights: Path, runs: Path, wanted: Sequence[str]) -> None:
     """Measure the cost of a step for every recipe that has none yet."""
     costs = read_costs(runs / COSTS)
-    if names := missing(costs, wanted):
+    if names := missing(costs, [RECIPES[name].costs or name for name in wanted]):
         print(f"== costs of {len(names)} recipes", flush=True)
         facts = environment("cpu", data=splits.info.name)
-        costs |= measure_costs({name: RECIPES[name] for name in names}, splits, weights)
+        reference = (RECIPES[REFERENCE], costs[REFERENCE]) if REFERENCE in costs else None
+        costs |= measure_costs({name: RECIPES[name] for name in names}, splits, weights, reference)
         write_costs(runs / COSTS, costs, facts)
 
 

@@ -1,5 +1,5 @@
 """From seconds to steps. What a step costs is measured once, on an idle machine, all recipes in turn; then numbers of steps are fixed, and it no longer
-matters what else the machine does while it trains."""
+matters what else the machine does while it trains. Recipes that are measured later are measured beside one that was measured before."""
 
 from __future__ import annotations
 
@@ -19,18 +19,32 @@ Costs = dict[str, dict[str, Cost]]
 WINDOW, TURNS = 4, 3
 
 
-def measure_costs(recipes: Mapping[str, Recipe], splits: Splits, weights: Path | None) -> Costs:
-    """The median of `TURNS` turns, each recipe once in each of them."""
+def measure_costs(recipes: Mapping[str, Recipe], splits: Splits, weights: Path | None, reference: tuple[Recipe, Mapping[str, Cost]] | None = None) -> Costs:
+    """The median of `TURNS` turns, each recipe once in each of them.
+
+    With a ``reference``, that recipe is measured right before each of the others, which are scaled so that its first stage costs what was found before: a
+    machine is not equally fast at all hours.
+    """
     turns: list[Costs] = []
     for turn in range(TURNS):
         turns.append({})
         for name, recipe in recipes.items():
-            turns[-1][name] = recipe.build(splits.info, 0, {}, weights).cost(splits, WINDOW)
-            print(f"turn {turn + 1} of {TURNS}: {name} {turns[-1][name]}", flush=True)
+            factor = 1.0 if reference is None else _first(reference[1]) / _first(_cost(reference[0], splits, weights))
+            found = {stage: Cost(factor * cost.step, factor * cost.start) for stage, cost in _cost(recipe, splits, weights).items()}
+            turns[-1][name] = found
+            print(f"turn {turn + 1} of {TURNS}: {name} {found}, scaled by {factor:.2f}", flush=True)
     return {
         name: {stage: Cost(median(turn[name][stage].step for turn in turns), median(turn[name][stage].start for turn in turns)) for stage in turns[0][name]}
         for name in recipes
     }
+
+
+def _cost(recipe: Recipe, splits: Splits, weights: Path | None) -> dict[str, Cost]:
+    return recipe.build(splits.info, 0, {}, weights).cost(splits, WINDOW)
+
+
+def _first(stages: Mapping[str, Cost]) -> float:
+    return next(iter(stages.values())).step
 
 
 def affordable(costs: Mapping[str, Cost], shares: Mapping[str, float], budget: float) -> Steps:

@@ -32,7 +32,7 @@ CANDIDATES: dict[str, Recipe] = {
     "published-couplings": published("published objective, our couplings and optimiser", *OUR_OPTIMISER),
     "published-perceptual": published("the same with a perceptual distance", *OUR_OPTIMISER, perceptual=True),
     "likelihood": likelihood("likelihood", 1e-3),
-    "matching": matching("flow-matching U-Net", 1e-3),
+    "matching": matching("flow-matching U-Net", 1e-3, batch_size=32),
 }
 """What the trials choose from, and what the chosen ones are compared with."""
 
@@ -47,17 +47,17 @@ ABLATIONS: dict[str, dict[str, Recipe]] = {
         "backbone-lattice": ours("lattice", f'backbone={{name="lattice", levels={_levels((2, 32), (4, 64))}, dense={{couplings=8, width=256}}}}'),
         "backbone-iresnet": ours("i-ResNet", f'backbone={{name="iresnet", blocks=6, width=128, {_PIXELS}}}'),
     },
-    "rank": {f"rank-{rank}": ours(f"{rank} coordinates kept", f"core.rank={rank}") for rank in (8, 16, 64)},
+    "rank": {f"rank-{rank}": ours(f"{rank} coordinates kept", f"core.rank={rank}", costs="ours") for rank in (8, 16, 64)},
     "core": {
         "core-shared": published("published objective, shared subspace", *OUR_OPTIMISER, 'core={name="shared_subspace", rank=32}'),
         "core-rank": published("published objective, per-step core of rank 16", *OUR_OPTIMISER, "core.rank=16"),
     },
     "loss": {
-        "loss-noise": ours("no noise on kept coordinates", "task.latent_prior.reconstruction.latent_noise=0"),
-        "loss-tail": ours("dropped coordinates not drawn to 0", "task.latent_prior.reconstruction.tail_weight=0"),
-        "loss-covariance": ours("moments of kept coordinates free", "task.latent_prior.reconstruction.covariance_weight=0"),
+        "loss-noise": ours("no noise on kept coordinates", "task.latent_prior.reconstruction.latent_noise=0", costs="ours"),
+        "loss-tail": ours("dropped coordinates not drawn to 0", "task.latent_prior.reconstruction.tail_weight=0", costs="ours"),
+        "loss-covariance": ours("moments of kept coordinates free", "task.latent_prior.reconstruction.covariance_weight=0", costs="ours"),
         "loss-condition": ours(
-            "a prior without labels or clusters", 'task.latent_prior.condition="none"', "task.latent_prior.prior.backbone.class_scale=false"
+            "a prior without labels or clusters", 'task.latent_prior.condition="none"', "task.latent_prior.prior.backbone.class_scale=false", costs="ours"
         ),
     },
     "depth": {

@@ -18,6 +18,8 @@ TRIALS = {
 """By family, the recipes of which one is chosen: as many for the published recipe as for ours with labels. The last one of those without was added when it
 was seen how much smaller batches help with labels."""
 OTHERS = ("likelihood", "matching")
+REFERENCE = "ours"
+"""The recipe beside which the costs of all others are measured."""
 TRIAL_SECONDS, SECONDS, SEEDS = 200.0, 600.0, (0, 1, 2)
 SAMPLES = 5000
 WIDTHS = ("size-quarter", "size-half", "ours", "size-double")

@@ -34,11 +34,13 @@ class Recipe:
         title: how the tables call it.
         build: makes the contender.
         shares: the stages, and which part of the budget each has.
+        costs: name of the recipe whose steps cost as much, where that is known; otherwise they are measured.
     """
 
     title: str
     build: Build
     shares: Mapping[str, float]
+    costs: str = ""
 
 
 OURS = "flow_mnist_small"
@@ -64,10 +66,10 @@ CORE = "core.width=64"
 """Of the network of t in the published core: with the default, it would have most of the weights, and the bijections few."""
 
 
-def ours(title: str, *overrides: str, prior: float = 0.25, precision: str = "bf16") -> Recipe:
+def ours(title: str, *overrides: str, prior: float = 0.25, precision: str = "bf16", costs: str = "") -> Recipe:
     """The recommended recipe: flow_mnist_small.toml with batches of 128, and what ``overrides`` change."""
     build = _configured(OURS, "task.latent_prior.reconstruction.batch_size=128", *overrides, precision=precision)
-    return Recipe(title, build, {"reconstruction": 1 - prior, "prior": prior})
+    return Recipe(title, build, {"reconstruction": 1 - prior, "prior": prior}, costs)
 
 
 def unlabelled(title: str, clusters: int, *overrides: str, prior: float = 0.25) -> Recipe:
@@ -115,12 +117,13 @@ def likelihood(title: str, lr: float) -> Recipe:
     return Recipe(title, build, {"likelihood": 1.0})
 
 
-def matching(title: str, lr: float) -> Recipe:
+def matching(title: str, lr: float, batch_size: int) -> Recipe:
     """A flow-matching U-Net of our size."""
 
     def build(info: DataInfo, seed: int, steps: Steps, weights: Path | None) -> Contender:
         channels, height, width = info.shape
-        return MatchingContender(_with(MODERN, steps.get(STAGE), lr), (channels, height, width), our_size(info), info.classes, seed=seed)
+        config = _with(MODERN.model_copy(update={"batch_size": batch_size}), steps.get(STAGE), lr)
+        return MatchingContender(config, (channels, height, width), our_size(info), info.classes, seed=seed)
 
     return Recipe(title, build, {STAGE: 1.0})
 

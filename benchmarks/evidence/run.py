@@ -54,7 +54,7 @@ class Run:
 def perform(run: Run, splits: Splits, weights: Path | None, runs: Path) -> dict[str, Any]:
     """Train and measure; the record, which is also written to ``RUNS/records``."""
     recipe = RECIPES[run.recipe]
-    steps = affordable(read_costs(runs / COSTS)[run.recipe], recipe.shares, run.budget)
+    steps = affordable(read_costs(runs / COSTS)[recipe.costs or run.recipe], recipe.shares, run.budget)
     contender = recipe.build(splits.info, run.seed, steps, weights)
     seconds = contender.train(splits, runs / run.trained)
     yardstick = Yardstick(splits, run.split, weights if run.split == "test" else None, runs / "features")
