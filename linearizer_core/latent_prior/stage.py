@@ -27,20 +27,31 @@ class PriorStage(Stage):
         config: steps, optimiser and the noise :math:`\sigma`.
         parts: finds the parts in a model.
         mirror: also fit to images turned left to right.
+        start: called with model and data before anything is fitted, where the bijection comes from elsewhere than a stage before.
     """
 
     config: PriorConfig
 
-    def __init__(self, config: PriorConfig, parts: Callable[[LinearizerModel], PriorParts], *, mirror: bool = False) -> None:
+    def __init__(
+        self,
+        config: PriorConfig,
+        parts: Callable[[LinearizerModel], PriorParts],
+        *,
+        mirror: bool = False,
+        start: Callable[[LinearizerModel, Splits], None] | None = None,
+    ) -> None:
         super().__init__("prior", config)
         self._parts = parts
         self._mirror = mirror
+        self._start = start
         self._encoded: tuple[Tensor, Tensor | None] | None = None
 
     def parameters(self, model: LinearizerModel) -> Iterable[nn.Parameter]:
         return self._parts(model).prior.parameters()
 
     def begin(self, model: LinearizerModel, splits: Splits) -> None:
+        if self._start is not None:
+            self._start(model, splits)
         parts = self._parts(model)
         kept, labels = self._encoded = _encode(parts, splits.train, mirror=self._mirror)  # `dataset`, which is next, need not do it again
         parts.whiten.fit(kept)

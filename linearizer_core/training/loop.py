@@ -36,7 +36,7 @@ from linearizer_core.training.stage_step import StageStep, select_parameters
 from linearizer_core.training.state import load_model, load_optimizer, model_tensors, optimizer_tensors
 from linearizer_core.training.tracking import MetricsFile
 
-__all__ = ["FitResult", "fit"]
+__all__ = ["FitResult", "fit", "identity_of"]
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,19 @@ def fit(task: Task, model: LinearizerModel, splits: Splits, config: TrainingConf
     """
     accelerator = make_accelerator(config) if accelerator is None else accelerator
     return _Fit(task, model, splits, config, accelerator).run()
+
+
+def identity_of(config: TrainingConfig, stages: Iterable[Stage]) -> dict[str, Any]:
+    """What decides the course of training: a checkpoint of another identity is refused."""
+    return {
+        "seed": config.seed,
+        "mixed_precision": config.mixed_precision,
+        "accumulation_steps": config.accumulation_steps,
+        "compile": config.compile,
+        "channels_last": config.channels_last,
+        "reversible": config.reversible and config.reversible.model_dump(mode="json"),
+        "stages": {stage.name: stage.config.model_dump(mode="json") for stage in stages},
+    }
 
 
 @dataclass
@@ -91,15 +104,7 @@ class _Fit:
         self.config = config
         self.accelerator = accelerator
         self.stages = list(task.stages())
-        self.identity = {
-            "seed": config.seed,
-            "mixed_precision": config.mixed_precision,
-            "accumulation_steps": config.accumulation_steps,
-            "compile": config.compile,
-            "channels_last": config.channels_last,
-            "reversible": config.reversible and config.reversible.model_dump(mode="json"),
-            "stages": {stage.name: stage.config.model_dump(mode="json") for stage in self.stages},
-        }
+        self.identity = identity_of(config, self.stages)
         self.checkpoints = CheckpointFolder(config.output / "checkpoints", keep=config.keep_checkpoints)
         self.seconds: dict[str, float] = {stage.name: 0.0 for stage in self.stages}
         self.columns: list[str] = []

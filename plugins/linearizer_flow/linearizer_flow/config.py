@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from linearizer_core.config import CollapseConfig, OptimizerConfig, PerceptualConfig, PriorCondition, PriorConfig, StageConfig
 
@@ -58,12 +58,23 @@ class LatentPriorRecipe(_Options):
     condition: PriorCondition = Field("label", description="what the prior is conditioned on: the label, k-means clusters of the latents, or nothing")
     clusters: int = Field(32, ge=2, description="number of clusters, where condition = cluster")
     mirror: bool = Field(False, description="train on images and their mirror images, left to right")
-    reconstruction: ReconstructionConfig = ReconstructionConfig()
+    bijection: str | None = Field(
+        None, description="a pretrained model of this recipe whose g is taken as it is, by name, folder or repository of the Hub; none: g is trained"
+    )
+    reconstruction: ReconstructionConfig | None = Field(
+        None, description="training of g; none: as by default, or not at all where bijection names a trained one"
+    )
     prior: PriorConfig = Field(
         PriorConfig(), description="the prior; eight dense couplings of width 256, with a scale for each category, where no backbone is named"
     )
     adversarial: AdversarialConfig | None = Field(None, description="a last stage against a critic on the features of the perceptual term; none: no such stage")
     perceptual: PerceptualConfig | None = Field(None, description="perceptual term of the reconstruction; none for pixels alone")
+
+    @model_validator(mode="after")
+    def _one_source_of_g(self) -> Self:
+        if self.bijection is not None and self.reconstruction is not None:
+            raise ValueError(f"bijection = {self.bijection!r} is taken as it is, and reconstruction would train it; set reconstruction = 'none'")
+        return self
 
 
 class PublishedStageConfig(StageConfig):

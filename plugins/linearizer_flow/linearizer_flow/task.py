@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from linearizer_core.operators import LinearOperator
 from linearizer_core.space import InducedSpace
 from linearizer_core.task import BuildContext, Report, Stage, Task, TaskCard
 from linearizer_core.validation import validate
+from linearizer_flow.adopted import adopt_bijection
 from linearizer_flow.adversarial import AdversarialStage
 from linearizer_flow.card import card
-from linearizer_flow.config import FlowConfig, SampleOptions
+from linearizer_flow.config import FlowConfig, ReconstructionConfig, SampleOptions
 from linearizer_flow.latent_prior import LatentPriorBijection, ReconstructionStage, prior_parts
 from linearizer_flow.published import PublishedStage
 from linearizer_flow.sampling import LABEL, Loop, condition_of, core_for, data_space, flow_core, sample
@@ -87,10 +89,10 @@ class FlowTask(Task):
         if self.config.recipe == "published":
             return (PublishedStage(self.config.published.training, _perceptual(self.config.published.perceptual)),)
         recipe, perceptual = self.config.latent_prior, _perceptual(self.config.latent_prior.perceptual)
-        stages: list[Stage] = [
-            ReconstructionStage(recipe.reconstruction, perceptual, mirror=recipe.mirror),
-            PriorStage(recipe.prior, prior_parts, mirror=recipe.mirror),
-        ]
+        start = partial(adopt_bijection, recipe.bijection) if recipe.bijection else None
+        stages: list[Stage] = [PriorStage(recipe.prior, prior_parts, mirror=recipe.mirror, start=start)]
+        if start is None:
+            stages.insert(0, ReconstructionStage(recipe.reconstruction or ReconstructionConfig(), perceptual, mirror=recipe.mirror))
         if recipe.adversarial is None:
             return stages
         if perceptual is None:
