@@ -81,7 +81,7 @@ def test_a_failed_training_is_in_the_summary_and_in_the_exit_code(place: Place, 
 def test_the_list_is_told_without_running(place: Place, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--data", str(place.data), "--runs", str(place.runs), "--list", "--only", "flow_mnist_small", "bench_options"]) == 0
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith(f"flow_mnist_small: about 540 s; missing {place.data / 'mnist'}: the four idx files")
+    assert first.startswith(f"flow_mnist_small: about 570 s; missing {place.data / 'mnist'}: the four idx files")
     assert second == "bench_options: about 120 s"
     assert not place.runs.exists()
 

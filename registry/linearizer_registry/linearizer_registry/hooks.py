@@ -13,7 +13,7 @@ _SUMMARIES = {
     "flow.mnist": "one-step MNIST at 28x28, conditioned on the label",
     "flow.mnist-unlabelled": "one-step MNIST at 28x28, without labels",
     "flow.cifar10": "one-step CIFAR-10 at 32x32, conditioned on the class",
-    "flow.cifar10-unlabelled": "one-step CIFAR-10 at 32x32, without labels",
+    "flow.cifar10-unconditional": "one-step CIFAR-10 at 32x32, no class asked for",
     "flow.emoji64": "one-step colour emoji at 64x64, without labels",
     "ign.digits": "a projector onto digits at 8x8, idempotent far off the data too",
     "ign.digits-lattice": "a projector onto digits at 8x8, idempotent bit for bit",
