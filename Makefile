@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: help install quickstart test test-slow test-browser lint format docs bench evidence recipes numerics gpu clean
+.PHONY: help install quickstart test test-slow test-browser lint format docs bench evidence numerics gpu clean
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/ -/'
@@ -55,10 +55,6 @@ evidence: $(INSTALLED)  ## models trained side by side under one budget, docs/ev
 	@test -n "$(MNIST)" -a -n "$(WEIGHTS)" || { echo "make evidence MNIST=DIR WEIGHTS=FILE, DIR holding the four idx files of MNIST, FILE timm's tf_efficientnet_lite0 as safetensors" >&2; exit 2; }
 	$(BIN)/python -m benchmarks.evidence $(MNIST) --weights $(WEIGHTS)
 	$(BIN)/python -m benchmarks.evidence.page
-
-recipes: $(INSTALLED)  ## compare the recipes on MNIST, about 40 minutes: make recipes MNIST=DIR
-	@test -n "$(MNIST)" || { echo "make recipes MNIST=DIR, DIR holding the four idx files of MNIST" >&2; exit 2; }
-	$(BIN)/python -m benchmarks.recipes $(MNIST)
 
 numerics: $(INSTALLED)  ## how invertible every backbone is, hours: make numerics MNIST=DIR
 	@test -n "$(MNIST)" || { echo "make numerics MNIST=DIR, DIR holding the four idx files of MNIST" >&2; exit 2; }

@@ -3,9 +3,9 @@
     python -m benchmarks.publish [--runs runs]
 
 Copies the results in ``RUNS/bench`` (from ``make bench``) to ``benchmarks/results``, which is what `benchmarks.compare` compares with; results of a
-``--quick`` run are left alone. Reads the tables there, ``RUNS/quickstart`` (from ``make quickstart``), ``RUNS/flow_mnist`` and ``docs/assets/recipes.md``
-(from ``make recipes``), and the results in ``RUNS/invertibility`` and ``RUNS/lattice`` (from ``make numerics``), where they exist, and the metrics of the
-models in the registry. Then rewrites what stands between ``<!-- figures: NAME -->`` and ``<!-- end of figures -->``, and copies pictures into ``docs/assets``.
+``--quick`` run are left alone. Reads the tables there, ``RUNS/quickstart`` (from ``make quickstart``), and the results in ``RUNS/invertibility`` and
+``RUNS/lattice`` (from ``make numerics``), where they exist, and the metrics of the models in the registry. Then rewrites what stands between
+``<!-- figures: NAME -->`` and ``<!-- end of figures -->``, and copies pictures into ``docs/assets``.
 Nothing is typed by hand.
 """
 
@@ -65,13 +65,6 @@ def quickstart(runs: Path) -> str:
         "So few test digits bias all of them upwards alike."
     )
     return "\n".join(["| measured | value |", "|---|---|", *rows, "", source])
-
-
-def mnist(runs: Path) -> str:
-    """The table of the recipes, and the pictures of the MNIST run into the assets."""
-    for name in ("samples", "interpolation", "inversion"):
-        shutil.copyfile(runs / "flow_mnist" / f"{name}.png", ASSETS / f"flow_mnist_{name}.png")
-    return (ASSETS / "recipes.md").read_text(encoding="utf-8").strip()
 
 
 def numerics(runs: Path, assets: Path) -> dict[str, str]:
@@ -137,11 +130,10 @@ def main() -> None:
     found = {**numerics(runs, ASSETS), **kept(COMMITTED), "registry": registry_table()}
     if text := promised(COMMITTED):
         found["targets"] = text
-    for name, folder, read in (("quickstart", "quickstart", quickstart), ("mnist", "flow_mnist", mnist)):
-        if (runs / folder).is_dir():
-            found[name] = read(runs)
-        else:
-            print(f"{name}: left as it is, {runs / folder} does not exist")
+    if (runs / "quickstart").is_dir():
+        found["quickstart"] = quickstart(runs)
+    else:
+        print(f"quickstart: left as it is, {runs / 'quickstart'} does not exist")
     for name, text in found.items():
         changed = [str(page.relative_to(ROOT)) for page in PAGES if insert(page, name, text)]
         print(f"{name}: {', '.join(changed) or 'no page has its marker'}")

@@ -22,8 +22,8 @@ import torch
 
 from benchmarks.evidence.budget import measure_costs, missing, read_costs, write_costs
 from benchmarks.evidence.entries import RECIPES
-from benchmarks.evidence.plan import GROUPS, REFERENCE, SAMPLES, path_of, plan, recipes
-from benchmarks.evidence.run import COSTS, Run, perform, perform_floors
+from benchmarks.evidence.plan import GROUPS, REFERENCE, SAMPLES, SHIPPED, path_of, plan, recipes
+from benchmarks.evidence.run import COSTS, FLOORS, Run, perform, perform_floors, perform_shipped, record_path
 from benchmarks.tools.environment import cores, environment
 from linearizer_core.data import Splits
 from linearizer_core.factory import create_dataset
@@ -53,7 +53,7 @@ def main() -> None:
         return run.name if subprocess.run([*command, "--worker", json.dumps(run.__dict__)]).returncode else None
 
     if "main" in given.groups:
-        perform_floors(splits, given.weights, given.runs, SAMPLES)
+        perform_alone(splits, given.weights, given.runs)
     for group in given.groups:
         with ThreadPoolExecutor(given.jobs) as pool:
             left = [run for run in plan(group, given.runs) if not path_of(given.runs, run).exists()]
@@ -70,6 +70,16 @@ def prepare(splits: Splits, weights: Path, runs: Path, wanted: Sequence[str]) ->
         reference = (RECIPES[REFERENCE], costs[REFERENCE]) if REFERENCE in costs else None
         costs |= measure_costs({name: RECIPES[name] for name in names}, splits, weights, reference)
         write_costs(runs / COSTS, costs, facts)
+
+
+def perform_alone(splits: Splits, weights: Path, runs: Path) -> None:
+    """What is measured without being trained here."""
+    if not record_path(runs, FLOORS).exists():
+        perform_floors(splits, weights, runs, SAMPLES)
+    for name in SHIPPED:
+        if not record_path(runs, name).exists():
+            print(f"== {name}", flush=True)
+            perform_shipped(name, splits, weights, runs, SAMPLES)
 
 
 if __name__ == "__main__":

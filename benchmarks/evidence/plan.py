@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.evidence.entries import ABLATIONS
-from benchmarks.evidence.run import Run
+from benchmarks.evidence.run import Run, record_path
 from benchmarks.evidence.tables import distance
 
 TRIALS = {
@@ -24,6 +24,8 @@ TRIAL_SECONDS, SECONDS, SEEDS = 200.0, 600.0, (0, 1, 2)
 SAMPLES = 5000
 WIDTHS = ("size-quarter", "size-half", "ours", "size-double")
 BUDGETS = (75.0, 150.0, 300.0, 600.0)
+SHIPPED = ("flow.mnist", "flow.mnist-unlabelled")
+"""Models of the registry that are measured with the same yardstick."""
 GROUPS = ("trials", "main", "ablations", "scaling")
 """In the order in which they are worth most."""
 
@@ -53,7 +55,7 @@ def plan(group: str, runs: Path) -> list[Run]:
     """The runs of a group, in order. What the main ones are depends on the records of the trials in ``runs``."""
     if group == "main":
         compared = (*(chosen(family, runs) for family in TRIALS), *OTHERS)
-        return [final(recipe, seed) for seed in SEEDS for recipe in compared]
+        return [final(recipe, seed) for recipe in compared for seed in SEEDS]
     if group == "scaling":
         return [size(recipe, budget) for budget in BUDGETS for recipe in WIDTHS]
     return [trial(recipe) for recipe in recipes(group)]
@@ -77,4 +79,4 @@ def read(runs: Path, run: Run) -> dict[str, Any]:
 
 def path_of(runs: Path, run: Run) -> Path:
     """Where the record of a run is."""
-    return runs / "records" / f"{run.name}.json"
+    return record_path(runs, run.name)

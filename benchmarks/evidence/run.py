@@ -9,11 +9,13 @@ from typing import Any, final
 from benchmarks.evidence.budget import affordable, read_costs
 from benchmarks.evidence.contender import Contender
 from benchmarks.evidence.entries import RECIPES
+from benchmarks.evidence.linearizers import LinearizerContender
 from benchmarks.evidence.yardstick import FEWEST, Yardstick, floors
 from benchmarks.tools.environment import environment
 from linearizer_core.data import Splits
 from linearizer_core.figures.images import save_grid
 from linearizer_core.files import write_json
+from linearizer_core.pretrained import load
 
 COSTS, FLOORS = "costs.json", "floors"
 TEMPERATURES = (1.0, 0.9)
@@ -65,21 +67,20 @@ def perform(run: Run, splits: Splits, weights: Path | None, runs: Path) -> dict[
         "steps": steps,
         "seconds": seconds,
         **yardstick.facts,
-        "ways": _ways(contender, yardstick, run, runs / run.trained),
+        "ways": _ways(contender, yardstick, run.samples, 1000 + run.seed, runs / run.trained),
         **contender.examine(splits),
         "environment": environment("cpu", data=splits.info.name),
     }
-    (runs / "records").mkdir(parents=True, exist_ok=True)
-    write_json(runs / "records" / f"{run.name}.json", record)
+    write_record(runs, run.name, record)
     return record
 
 
-def _ways(contender: Contender, yardstick: Yardstick, run: Run, folder: Path) -> dict[str, Any]:
+def _ways(contender: Contender, yardstick: Yardstick, samples: int, seed: int, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for way, evaluations in contender.ways().items():
-        count = min(run.samples, max(FEWEST, SPENT // evaluations))
+        count = min(samples, max(FEWEST, SPENT // evaluations))
         for temperature in TEMPERATURES if evaluations == 1 else TEMPERATURES[:1]:
-            draw = contender.draw(way, count, temperature=temperature, seed=1000 + run.seed)
+            draw = contender.draw(way, count, temperature=temperature, seed=seed)
             found[way if temperature == 1 else f"{way}, temperature {temperature}"] = {
                 "evaluations": evaluations,
                 **yardstick.measure(draw, pretrained=temperature == 1),
@@ -87,6 +88,15 @@ def _ways(contender: Contender, yardstick: Yardstick, run: Run, folder: Path) ->
             if temperature == 1:
                 save_grid(draw.images[:100].clamp(0, 1), folder / picture(way))
     return found
+
+
+def perform_shipped(name: str, splits: Splits, weights: Path | None, runs: Path, count: int) -> None:
+    """What a model of the registry gets, on test images, once; it was trained elsewhere, and for longer."""
+    shipped = load(name)
+    conditions = shipped.model.conditions
+    contender = LinearizerContender(shipped.task, shipped.model, seed=0, classes=splits.info.classes if "label" in conditions else 0)
+    yardstick = Yardstick(splits, "test", weights, runs / "features")
+    write_record(runs, name, {"recipe": name, "title": f"`{name}`", **yardstick.facts, "ways": _ways(contender, yardstick, count, 1000, runs / name)})
 
 
 def picture(way: str) -> str:
@@ -100,9 +110,18 @@ def picture(way: str) -> str:
 
 
 def perform_floors(splits: Splits, weights: Path | None, runs: Path, count: int) -> None:
-    """What real images and noise get, on test images: a record of its own, once."""
-    path = runs / "records" / f"{FLOORS}.json"
-    if not path.exists():
-        yardstick = Yardstick(splits, "test", weights, runs / "features")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, {"recipe": FLOORS, **yardstick.facts, "measured": floors(yardstick, splits, count)})
+    """What real images and noise get, on test images: a record of its own."""
+    yardstick = Yardstick(splits, "test", weights, runs / "features")
+    write_record(runs, FLOORS, {"recipe": FLOORS, **yardstick.facts, "measured": floors(yardstick, splits, count)})
+
+
+def write_record(runs: Path, name: str, record: dict[str, Any]) -> None:
+    """Into the folder of all records."""
+    path = record_path(runs, name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, record)
+
+
+def record_path(runs: Path, name: str) -> Path:
+    """Where the record of that name is."""
+    return runs / "records" / f"{name}.json"

@@ -65,6 +65,18 @@ def quality_table(groups: Mapping[str, Sequence[Record]], floors: Mapping[str, M
     return table(["model", "sampled by", "seeds", *QUALITY.values()], rows)
 
 
+def short_table(groups: Mapping[str, Sequence[Record]], floors: Mapping[str, Mapping[str, float]]) -> str:
+    """One row for each recipe and way to sample, Frechet distances and parameters only."""
+    measures = ("frechet_classifier", "frechet_efficientnet")
+    rows = []
+    for records in groups.values():
+        for way in (way for way in records[0]["ways"] if "temperature" not in way):
+            distances = [of_seeds([record["ways"][way].get(measure) for record in records]) for measure in measures]
+            rows.append([records[0]["title"], way, *distances, f"{records[0]['parameters']:,}"])
+    rows += [[name, MISSING, *(of_seeds([values.get(measure)]) for measure in measures), MISSING] for name, values in floors.items()]
+    return table(["model", "sampled by", *(QUALITY[measure] for measure in measures), "parameters"], rows)
+
+
 def cost_table(groups: Mapping[str, Sequence[Record]]) -> str:
     """One row for each recipe: size, training, sampling and what holds exactly in theory."""
     rows = []

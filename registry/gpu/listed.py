@@ -25,8 +25,8 @@ _LABELS = Training(
     seconds=570,
 )
 _CLUSTERS = Training(
-    name="flow_mnist_clusters",
-    config="flow_mnist_clusters.toml",
+    name="flow_mnist_unlabelled",
+    config="flow_mnist_unlabelled.toml",
     data="mnist",
     becomes="flow.mnist-unlabelled",
     seconds=330,

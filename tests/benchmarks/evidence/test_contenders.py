@@ -9,8 +9,9 @@ import torch
 
 from benchmarks.evidence import matching
 from benchmarks.evidence.budget import affordable, measure_costs, read_costs, write_costs
-from benchmarks.evidence.contender import Contender
+from benchmarks.evidence.contender import Contender, Cost
 from benchmarks.evidence.entries import RECIPES
+from benchmarks.evidence.recipes import Recipe
 from linearizer_core.data import Splits
 from linearizer_core.factory import create_dataset
 
@@ -88,3 +89,17 @@ def test_steps_follow_from_what_they_cost(splits: Splits, tmp_path: Path) -> Non
     steps = affordable(costs["ours"], RECIPES["ours"].shares, 60.0)
     spent = sum(costs["ours"][stage].start + number * costs["ours"][stage].step for stage, number in steps.items())
     assert 60 - 2 * max(cost.step for cost in costs["ours"].values()) < spent <= 60
+
+
+def test_on_a_machine_that_changes_its_speed_costs_are_those_beside_the_reference(splits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
+    slowness = iter((1.0, 3.0, 0.5, 0.5, 2.0, 2.0) * 2)  # three turns of two recipes, each right after the reference: for each, one pair falls into a change
+
+    def cost(contender: Contender, splits: Splits, window: int) -> dict[str, Cost]:
+        factor = next(slowness)
+        return {"reconstruction": Cost(0.2 * factor, 0.8 * factor)}
+
+    contender = build("ours", splits)
+    monkeypatch.setattr(type(contender), "cost", cost)
+    recipe = Recipe("", lambda info, seed, steps, weights: contender, {"reconstruction": 1.0})
+    costs = measure_costs({"a": recipe, "b": recipe}, splits, None, (recipe, {"reconstruction": Cost(10.0)}))
+    assert costs["a"]["reconstruction"] == costs["b"]["reconstruction"] == Cost(10.0, 40.0)

@@ -12,8 +12,8 @@ from benchmarks.evidence import page, plan
 from benchmarks.evidence.budget import write_costs
 from benchmarks.evidence.contender import Cost, Draw
 from benchmarks.evidence.entries import ABLATIONS
-from benchmarks.evidence.run import COSTS, Run, perform, perform_floors
-from benchmarks.evidence.tables import distance
+from benchmarks.evidence.run import COSTS, Run, perform, perform_floors, perform_shipped
+from benchmarks.evidence.tables import distance, of_seeds
 from benchmarks.evidence.yardstick import Yardstick
 from linearizer_core.data import Splits, stack
 from linearizer_core.factory import create_dataset
@@ -81,7 +81,7 @@ def test_the_trial_with_the_least_distance_is_chosen(runs: Path, monkeypatch: py
     best = min(distances, key=distances.__getitem__)
     assert plan.chosen("ours", runs) == best
     mains = plan.plan("main", runs)
-    assert [(run.recipe, run.seed) for run in mains[:3]] == [(best, 0), ("likelihood", 0), ("matching", 0)]
+    assert [(run.recipe, run.seed) for run in mains] == [(recipe, seed) for recipe in (best, "likelihood", "matching") for seed in (0, 1, 2)]
     assert {run.split for run in mains} == {"test"}
 
 
@@ -102,10 +102,18 @@ def test_records_become_tables_and_pictures(splits: Splits, runs: Path, tmp_path
         for budget in plan.BUDGETS:
             record(plan.size(recipe, budget), parameters=10**6 * 2**index)
     perform_floors(splits, None, runs, 600)
+    monkeypatch.setattr(page, "SHIPPED", ("flow.digits",))
+    perform_shipped("flow.digits", splits, None, runs, 600)
     found = page.sections(page.collect(runs, tmp_path), tmp_path)
     assert found["evidence-trials"].count("**") == 6
+    assert f"the published recipe is still at {of_seeds([distance(made)] * 2)}." in found["evidence-opening"]
     assert "| one step | 2 |" in found["evidence-quality"]
+    assert "temperature" in found["evidence-quality"]
+    assert "temperature" not in found["evidence-short"]
     assert "| training images |" in found["evidence-quality"]
+    shipped = json.loads((runs / "records" / "flow.digits.json").read_text())["ways"]["one step"]
+    assert shipped["label_agreement"] > 0.95
+    assert f"| `flow.digits` | one step | 1 | {shipped['frechet_classifier']:.2f} |" in found["evidence-registry"]
     assert f"{made['parameters']:,}" in found["evidence-cost"]
     assert "| 32.4 |" in found["evidence-paper"]
     assert "| backbone | ours, unchanged |" in found["evidence-ablations"]
