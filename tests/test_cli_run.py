@@ -193,7 +193,7 @@ def test_damaged_model_is_refused(work: Path) -> None:
     assert "truncated" in done.stderr
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_accelerate_launch(processes: int, tmp_path: Path, work: Path) -> None:
     launcher = ["--config_file", str(REPOSITORY / "configs" / "accelerate" / "two_processes.yaml")] if processes == 2 else ["--cpu"]
     training = ["linearizer_core.training", str(REPOSITORY / "configs" / "quickstart.toml"), *SHORT, "training.output=run"]

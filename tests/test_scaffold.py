@@ -108,6 +108,7 @@ def test_its_own_test_runs_the_kit_and_catches_a_mistake(machine: Machine) -> No
     assert "failed" in machine.run("linearizer check wobble --dtype float64", code=1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "name"), [("operator", "fading"), ("task", "tidy_up")])
 def test_the_other_kinds_pass_the_kit_and_train_by_the_commands_printed(machine: Machine, kind: str, name: str) -> None:
     (machine.folder / "my plugins").mkdir(exist_ok=True)

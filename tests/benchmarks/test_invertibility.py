@@ -61,6 +61,7 @@ def run(output: Path, settings: benchmark.Settings = SETTINGS, backbones: tuple[
     return benchmark.run(settings, images(), images(), backbones=list(backbones), depths=[2], states=list(benchmark.STATES), output=output)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("tiny")
 def test_cells_are_measured_once_and_tables_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     results = run(tmp_path)

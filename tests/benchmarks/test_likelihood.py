@@ -61,6 +61,7 @@ def test_the_rate_follows_the_clock() -> None:
     assert learning_rate(1.0, 1000) == pytest.approx(5e-6)
 
 
+@pytest.mark.slow
 def test_a_miniature_is_trained_and_measured(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LINEARIZER_CACHE", str(tmp_path / "cache"))
     generator = np.random.default_rng(0)

@@ -39,6 +39,7 @@ def test_each_part_is_compared(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "| sampling | 2.00 s" in report(results)
 
 
+@pytest.mark.slow
 def test_the_workload_runs_the_code_of_the_folder() -> None:
     seconds = work(ROOT, quick=True)
     assert {part.partition(",")[0] for part in seconds} == {"sampling", "training", "collapse"}

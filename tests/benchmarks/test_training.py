@@ -145,6 +145,7 @@ def test_every_way_trains(way: str) -> None:
     assert sum(not torch.equal(old, new) for old, new in zip(before, after, strict=True)) > len(before) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="resident memory is read as Linux tells it")
 def test_workers_answer() -> None:
     assert in_subprocess("benchmarks.training", "cpu", {"way": benchmark.PLAIN, "quick": True})["peak"] > 0

@@ -34,7 +34,7 @@ def test_all_are_of_one_size(splits: Splits) -> None:
     assert max(sizes.values()) < 1.1 * min(sizes.values()), sizes
 
 
-@pytest.mark.parametrize("name", ["ours", "unlabelled", "published", "likelihood", "matching"])
+@pytest.mark.parametrize("name", ["ours", "unlabelled", pytest.param("published", marks=pytest.mark.slow), "likelihood", "matching"])
 def test_it_is_trained_once_and_then_read(name: str, splits: Splits, tmp_path: Path) -> None:
     first, again = build(name, splits), build(name, splits)
     spent = first.train(splits, tmp_path)
@@ -70,6 +70,7 @@ def test_what_holds_exactly_is_examined(name: str, splits: Splits, tmp_path: Pat
     assert found["inversion_psnr_db"] > 5
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_model(splits: Splits, tmp_path: Path) -> None:
     for name in ("ours", "likelihood"):
         images = []
