@@ -27,14 +27,14 @@ def of_seeds(values: Sequence[float | None]) -> str:
 
     Example:
         >>> of_seeds([5.25, 5.75]), of_seeds([312.0]), of_seeds([None]), of_seeds([2e-6, 2e-6])
-        ('5.50 ± 0.35', '312', '-', '2.0e-06 ± 0.0e+00')
+        ('5.50 +- 0.35', '312', '-', '2.0e-06 +- 0.0e+00')
     """
     known = [value for value in values if value is not None]
     if not known:
         return MISSING
     centre = mean(known)
     form: Callable[[float], str] = _form(centre)
-    return f"{form(centre)} ± {form(stdev(known))}" if len(known) > 1 else form(centre)
+    return f"{form(centre)} +- {form(stdev(known))}" if len(known) > 1 else form(centre)
 
 
 def _form(size: float) -> Callable[[float], str]:
