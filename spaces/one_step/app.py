@@ -20,6 +20,7 @@ MODELS = {
     "dynamics.pendulum": "dynamics.pendulum",
     "dynamics.slow-manifold": "dynamics.slow-manifold",
     "flow.cifar10": "flow.cifar10",
+    "flow.cifar10-unconditional": "flow.cifar10-unconditional",
     "flow.digits": "flow.digits",
     "flow.emoji64": "flow.emoji64",
     "flow.mnist": "flow.mnist",
