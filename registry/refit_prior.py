@@ -2,8 +2,9 @@
 
     python -m registry.refit_prior RUN CONFIG [KEY=VALUE ...]
 
-RUN is a run folder of the recipe ``latent_prior``, whose reconstruction does not depend on what the prior is conditioned on. The new run begins as if it had
-trained the reconstruction itself, with a checkpoint at its end; the log of RUN up to there becomes its own. Its ``run.json`` names the hardware of both.
+RUN is a run folder of the recipe ``latent_prior`` without a stage against a critic; its reconstruction does not depend on what the prior is conditioned on. The
+new run begins as if it had trained the reconstruction itself, with a checkpoint at its end; the log of RUN up to there becomes its own. Its ``run.json`` names
+the hardware of both.
 """
 
 from __future__ import annotations
@@ -28,14 +29,17 @@ from linearizer_core.training.state import load_model, model_tensors
 from linearizer_core.training.tracking import MetricsFile, read_metrics
 
 BODY = "gy.body."
+STAGES = ["reconstruction", "prior"]
 
 
 def refit_prior(run: Path, config: RunConfig) -> RunSummary:
     """Train ``config`` from the end of the reconstruction that ``run`` made.
 
     Raises:
-        ConfigError: where ``run`` made its bijection in another way than ``config`` asks for.
+        ConfigError: where ``run`` made its bijection in another way than ``config`` asks for, or trained it again after its prior.
     """
+    if (names := list(read_json(run / "run.json")["seconds"])) != STAGES:
+        raise ConfigError(f"{run} had the stages {', '.join(names)}; give a run of {' and '.join(STAGES)} alone, whose bijection is that of the first")
     trained = load_config(run / "config.toml")
     splits = create_dataset(config.data.name, **config.data.options).load()
     task, model = build_model(config.model, splits.info, config.training.seed)
@@ -71,7 +75,7 @@ def _begin(config: RunConfig, model: LinearizerModel, identity: dict[str, Any], 
     output, steps = config.training.output, stage.config.steps
     body = model_tensors(Pretrained.from_pretrained(run / "model").model)
     load_model(model, {name: body[name] if name.startswith(BODY) else tensor for name, tensor in model_tensors(model).items()})
-    output.mkdir(parents=True)
+    output.mkdir(parents=True, exist_ok=True)
     write_text(output / "config.toml", dump_config(config))
     log = MetricsFile(output / "metrics.jsonl", step=0)
     for line in read_metrics(run / "metrics.jsonl"):

@@ -51,6 +51,13 @@ def test_it_ends_with_the_bits_of_a_run_that_trained_everything(run: Path, tmp_p
     assert after["hardware"]["name"] == f"{before['hardware']['name']} for the reconstruction, {before['hardware']['name']} for the prior"
 
 
+def test_a_bijection_that_was_trained_again_later_is_refused(run: Path, tmp_path: Path) -> None:
+    facts = json.loads((run / "run.json").read_text())
+    (tmp_path / "run.json").write_text(json.dumps({**facts, "seconds": {**facts["seconds"], "adversarial": 1.0}}))
+    with pytest.raises(ConfigError, match="had the stages reconstruction, prior, adversarial; give a run of reconstruction and prior alone"):
+        refit_prior(tmp_path, config(tmp_path / "run"))
+
+
 @pytest.mark.parametrize(
     ("override", "message"), [("task.latent_prior.reconstruction.steps=7", "stage differ"), ("core.rank=12", "core differ"), ("training.seed=1", "seed differ")]
 )
