@@ -20,10 +20,10 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.evidence.budget import measure_costs, missing, read_costs, write_costs
+from benchmarks.evidence.budget import add_costs, measure_costs, missing, read_costs
 from benchmarks.evidence.entries import RECIPES
-from benchmarks.evidence.plan import GROUPS, REFERENCE, SAMPLES, SHIPPED, path_of, plan, recipes
-from benchmarks.evidence.run import COSTS, FLOORS, Run, perform, perform_floors, perform_shipped, record_path
+from benchmarks.evidence.plan import GROUPS, REFERENCE, SAMPLES, SHIPPED, path_of, plan, recipes, shipped
+from benchmarks.evidence.run import COSTS, FLOORS, Run, perform, perform_floors, perform_trained, record_path
 from benchmarks.tools.environment import cores, environment
 from linearizer_core.data import Splits
 from linearizer_core.factory import create_dataset
@@ -68,18 +68,17 @@ def prepare(splits: Splits, weights: Path, runs: Path, wanted: Sequence[str]) ->
         print(f"== costs of {len(names)} recipes", flush=True)
         facts = environment("cpu", data=splits.info.name)
         reference = (RECIPES[REFERENCE], costs[REFERENCE]) if REFERENCE in costs else None
-        costs |= measure_costs({name: RECIPES[name] for name in names}, splits, weights, reference)
-        write_costs(runs / COSTS, costs, facts)
+        add_costs(runs / COSTS, measure_costs({name: RECIPES[name] for name in names}, splits, weights, reference), facts)
 
 
 def perform_alone(splits: Splits, weights: Path, runs: Path) -> None:
     """What is measured without being trained here."""
     if not record_path(runs, FLOORS).exists():
         perform_floors(splits, weights, runs, SAMPLES)
-    for name in SHIPPED:
-        if not record_path(runs, name).exists():
-            print(f"== {name}", flush=True)
-            perform_shipped(name, splits, weights, runs, SAMPLES)
+    for trained in (shipped(name, split) for name in SHIPPED for split in ("validation", "test")):
+        if not record_path(runs, trained.record).exists():
+            print(f"== {trained.record}", flush=True)
+            perform_trained(trained, splits, weights, runs)
 
 
 if __name__ == "__main__":

@@ -54,22 +54,30 @@ def affordable(costs: Mapping[str, Cost], shares: Mapping[str, float], budget: f
         >>> affordable({"a": Cost(1.0), "b": Cost(0.5, start=20.0)}, {"a": 0.75, "b": 0.25}, 100.0)
         {'a': 60, 'b': 40}
     """
-    left = budget - sum(cost.start for cost in costs.values())
+    left = budget - starting(costs)
     return {name: max(1, int(left * shares[name] / cost.step)) for name, cost in costs.items()}
 
 
-def write_costs(path: Path, costs: Costs, facts: Mapping[str, Any]) -> None:
-    """Costs, and where they were measured."""
+def starting(costs: Mapping[str, Cost]) -> float:
+    """Seconds before the first steps of all stages."""
+    return sum(cost.start for cost in costs.values())
+
+
+def add_costs(path: Path, costs: Costs, facts: Mapping[str, Any]) -> None:
+    """Write costs beside those that are there, and of each where it was measured."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json(path, {"costs": {name: {stage: cost.__dict__ for stage, cost in stages.items()} for name, stages in costs.items()}, "environment": dict(facts)})
+    found = {name: {"stages": {stage: cost.__dict__ for stage, cost in stages.items()}, "environment": dict(facts)} for name, stages in costs.items()}
+    write_json(path, {**_read(path), **found})
 
 
 def read_costs(path: Path) -> Costs:
-    """What `write_costs` wrote; empty where there is nothing."""
-    if not path.exists():
-        return {}
-    found = json.loads(path.read_text(encoding="utf-8"))["costs"]
-    return {name: {stage: Cost(**values) for stage, values in stages.items()} for name, stages in found.items()}
+    """What `add_costs` wrote; empty where there is nothing."""
+    return {name: {stage: Cost(**values) for stage, values in found["stages"].items()} for name, found in _read(path).items()}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return found
 
 
 def missing(costs: Costs, names: Sequence[str]) -> list[str]:

@@ -11,11 +11,11 @@ from typing import Any
 from benchmarks.evidence.tables import Record, distance
 from benchmarks.evidence.trend import Trend
 
-_COLOURS = ("#3b5bdb", "#0b7285", "#e8590c", "#862e9c", "#495057")
+_COLOURS = ("#3b5bdb", "#0b7285", "#e8590c", "#c92a2a", "#862e9c", "#2b8a3e")
 
 
-def plot_evaluations(groups: Mapping[str, Sequence[Record]], path: Path) -> None:
-    """Frechet distance against evaluations of the network a sample, both logarithmic; every seed is a stroke, their mean a point."""
+def plot_evaluations(groups: Mapping[str, Sequence[Record]], floors: Mapping[str, Mapping[str, float]], path: Path) -> None:
+    """Frechet distance against evaluations of the network a sample, both logarithmic; every seed is a stroke, their mean a point, each floor a line."""
     with _logarithmic(path, "evaluations of the network for one sample", "Frechet distance to test digits") as axis:
         for records, colour in zip(groups.values(), _COLOURS, strict=False):
             ways = [way for way in records[0]["ways"] if "temperature" not in way]
@@ -24,6 +24,18 @@ def plot_evaluations(groups: Mapping[str, Sequence[Record]], path: Path) -> None
             axis.plot(list(known), [mean(values) for values in known.values()], color=colour, marker="o", label=records[0]["title"])
             for number, values in known.items():
                 axis.plot([number] * len(values), values, color=colour, marker="_", linestyle="none")
+        for name, values in floors.items():
+            axis.axhline(values["frechet_classifier"], color="#868e96", linestyle=":", linewidth=1)
+            axis.annotate(
+                name,
+                (1, values["frechet_classifier"]),
+                (0.99, 3),
+                xycoords=("axes fraction", "data"),
+                textcoords=("axes fraction", "offset points"),
+                ha="right",
+                fontsize=8,
+                color="#868e96",
+            )
 
 
 def plot_scaling(records: Sequence[Record], trend: Trend, path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Which runs there are, in which order. What is compared on test images was chosen on validation images."""
+"""Which runs there are, in which order. What is compared on test images was chosen on validation images. Where more than half of a budget would go before the
+first step, there is no run."""
 
 from __future__ import annotations
 
@@ -6,17 +7,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.evidence.budget import read_costs, starting
 from benchmarks.evidence.entries import ABLATIONS
-from benchmarks.evidence.run import Run, record_path
+from benchmarks.evidence.run import COSTS, Run, Trained, record_path
 from benchmarks.evidence.tables import distance
 
 TRIALS = {
     "ours": ("ours", "ours-batch", "ours-rank", "ours-prior"),
     "unlabelled": ("unlabelled", "unlabelled-clusters", "unlabelled-more-clusters", "unlabelled-prior", "unlabelled-batch"),
-    "published": ("published", "published-optimiser", "published-couplings", "published-perceptual"),
+    "published": ("published", "published-optimiser", "published-couplings", "published-perceptual", "published-batch"),
 }
-"""By family, the recipes of which one is chosen: as many for the published recipe as for ours with labels. The last one of those without was added when it
-was seen how much smaller batches help with labels."""
+"""By family, the recipes of which one is chosen. The last ones of those without labels and of the published recipe were added when it was seen how much
+smaller batches help with labels."""
+DESIGN = "published"
+"""The published recipe in every part, too expensive for several seeds: it is shown beside the chosen one, whatever the trials say of it."""
 OTHERS = ("likelihood", "matching")
 REFERENCE = "ours"
 """The recipe beside which the costs of all others are measured."""
@@ -26,6 +30,8 @@ WIDTHS = ("size-quarter", "size-half", "ours", "size-double")
 BUDGETS = (75.0, 150.0, 300.0, 600.0)
 SHIPPED = ("flow.mnist", "flow.mnist-unlabelled")
 """Models of the registry that are measured with the same yardstick."""
+BEFORE = "-before"
+"""What the name of a shipped model ends with where records call the one that it replaced."""
 GROUPS = ("trials", "main", "ablations", "scaling")
 """In the order in which they are worth most."""
 
@@ -51,13 +57,20 @@ def recipes(group: str) -> list[str]:
     return {"trials": tried, "main": [*tried, *OTHERS], "ablations": [name for about in ABLATIONS.values() for name in about], "scaling": list(WIDTHS)}[group]
 
 
+def shipped(name: str, split: str = "test", seed: int = 0, address: str | None = None) -> Trained:
+    """A model of the registry, or from ``address`` another seed of it, or one that it replaced."""
+    title = f"the one before `{name.removesuffix(BEFORE)}`" if name.endswith(BEFORE) else f"`{name}`"
+    return Trained(name, title, address or name, seed, split, SAMPLES)
+
+
 def plan(group: str, runs: Path) -> list[Run]:
     """The runs of a group, in order. What the main ones are depends on the records of the trials in ``runs``."""
     if group == "main":
         compared = (*(chosen(family, runs) for family in TRIALS), *OTHERS)
-        return [final(recipe, seed) for recipe in compared for seed in SEEDS]
+        return [*(final(recipe, seed) for recipe in compared for seed in SEEDS), final(DESIGN, SEEDS[0])]
     if group == "scaling":
-        return [size(recipe, budget) for budget in BUDGETS for recipe in WIDTHS]
+        costs = read_costs(runs / COSTS)
+        return [size(recipe, budget) for budget in BUDGETS for recipe in WIDTHS if starting(costs[recipe]) <= budget / 2]
     return [trial(recipe) for recipe in recipes(group)]
 
 

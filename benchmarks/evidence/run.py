@@ -55,6 +55,7 @@ class Run:
 
 def perform(run: Run, splits: Splits, weights: Path | None, runs: Path) -> dict[str, Any]:
     """Train and measure; the record, which is also written to ``RUNS/records``."""
+    facts = environment("cpu", data=splits.info.name)
     recipe = RECIPES[run.recipe]
     steps = affordable(read_costs(runs / COSTS)[recipe.costs or run.recipe], recipe.shares, run.budget)
     contender = recipe.build(splits.info, run.seed, steps, weights)
@@ -69,7 +70,7 @@ def perform(run: Run, splits: Splits, weights: Path | None, runs: Path) -> dict[
         **yardstick.facts,
         "ways": _ways(contender, yardstick, run.samples, 1000 + run.seed, runs / run.trained),
         **contender.examine(splits),
-        "environment": environment("cpu", data=splits.info.name),
+        "environment": facts,
     }
     write_record(runs, run.name, record)
     return record
@@ -90,13 +91,40 @@ def _ways(contender: Contender, yardstick: Yardstick, samples: int, seed: int, f
     return found
 
 
-def perform_shipped(name: str, splits: Splits, weights: Path | None, runs: Path, count: int) -> None:
-    """What a model of the registry gets, on test images, once; it was trained elsewhere, and for longer."""
-    shipped = load(name)
-    conditions = shipped.model.conditions
-    contender = LinearizerContender(shipped.task, shipped.model, seed=0, classes=splits.info.classes if "label" in conditions else 0)
-    yardstick = Yardstick(splits, "test", weights, runs / "features")
-    write_record(runs, name, {"recipe": name, "title": f"`{name}`", **yardstick.facts, "ways": _ways(contender, yardstick, count, 1000, runs / name)})
+@final
+@dataclass(frozen=True)
+class Trained:
+    """A model that was trained elsewhere, for longer, and what it is compared with.
+
+    Arguments:
+        name: how records call the recipe; for models of the registry, their name there.
+        title: how the tables call it.
+        address: from where it is loaded: a name, a folder, or a repository.
+        seed: that of its training.
+        split: what its samples are compared with, ``validation`` or ``test``.
+        samples: images in the comparison.
+    """
+
+    name: str
+    title: str
+    address: str
+    seed: int
+    split: str
+    samples: int
+
+    @property
+    def record(self) -> str:
+        """Name of the record."""
+        return f"{self.name}-{self.seed}-{self.split}"
+
+
+def perform_trained(trained: Trained, splits: Splits, weights: Path | None, runs: Path) -> None:
+    """Measure it, into ``RUNS/records``."""
+    loaded = load(trained.address)
+    contender = LinearizerContender(loaded.task, loaded.model, seed=trained.seed, classes=splits.info.classes if "label" in loaded.model.conditions else 0)
+    yardstick = Yardstick(splits, trained.split, weights if trained.split == "test" else None, runs / "features")
+    facts = {"recipe": trained.name, "title": trained.title, "seed": trained.seed, **yardstick.facts}
+    write_record(runs, trained.record, {**facts, "ways": _ways(contender, yardstick, trained.samples, 1000 + trained.seed, runs / trained.record)})
 
 
 def picture(way: str) -> str:

@@ -60,9 +60,13 @@ def quality_table(groups: Mapping[str, Sequence[Record]], floors: Mapping[str, M
         for way in records[0]["ways"]:
             measured = [record["ways"][way] for record in records]
             cells = [of_seeds([values.get(name) for values in measured]) for name in QUALITY]
-            rows.append([records[0]["title"], way, str(len(records)), *cells])
-    rows += [[name, MISSING, MISSING, *(of_seeds([values.get(measure)]) for measure in QUALITY)] for name, values in floors.items()]
-    return table(["model", "sampled by", "seeds", *QUALITY.values()], rows)
+            rows.append([records[0]["title"], way, str(len(records)), _count(measured[0]), *cells])
+    rows += [[name, MISSING, MISSING, _count(values), *(of_seeds([values.get(measure)]) for measure in QUALITY)] for name, values in floors.items()]
+    return table(["model", "sampled by", "seeds", "samples", *QUALITY.values()], rows)
+
+
+def _count(measured: Mapping[str, float]) -> str:
+    return f"{measured['samples']:,.0f}"
 
 
 def short_table(groups: Mapping[str, Sequence[Record]], floors: Mapping[str, Mapping[str, float]]) -> str:
@@ -134,7 +138,7 @@ def paper_table(groups: Mapping[str, Sequence[Record]], best: Mapping[str, str])
         ["parameters", "9.1 million", *sizes],
         ["FID", '"not competitive"', "other features, see above", "other features, see above"],
     ]
-    return table(["MNIST", "paper, 32x32", "recommended, no labels", "published, written again"], rows)
+    return table(["MNIST", "paper, 32x32", *(records[0]["title"] for records in columns)], rows)
 
 
 def ablation_table(subjects: Mapping[str, Sequence[Record]], references: Mapping[str, Record]) -> str:
@@ -148,6 +152,23 @@ def ablation_table(subjects: Mapping[str, Sequence[Record]], references: Mapping
             steps = sum(record["steps"].values())
             rows.append([subject if not index else "", title, f"{record['parameters']:,}", f"{steps:,}", *(of_seeds([value]) for value in measures)])
     return table(["subject", "change", "parameters", "steps", "FD, validation", "label agreement", "inversion, dB", "round trip, max"], rows)
+
+
+def target_table(rows: Sequence[tuple[str, float, Sequence[Record]]]) -> str:
+    """What was to be reached, a Frechet distance at most, and what was, by mean and by seed."""
+    cells = []
+    for what, target, records in rows:
+        measured = [distance(record) for record in records]
+        met = "yes" if max(measured) <= target else "on average" if mean(measured) <= target else "no"
+        cells.append([what, of_seeds([target]), of_seeds(measured), ", ".join(of_seeds([value]) for value in measured), met])
+    return table(["FD on test images", "at most", "measured", "each seed", "reached"], cells)
+
+
+def choice_table(records: Sequence[Record]) -> str:
+    """Models by their Frechet distances to validation images."""
+    ways = list(records[0]["ways"])
+    rows = [[record["title"], *(of_seeds([record["ways"][way].get("frechet_classifier")]) for way in ways)] for record in records]
+    return table(["model", *(f"FD, validation, {way}" for way in ways)], rows)
 
 
 def scaling_table(records: Sequence[Record]) -> str:

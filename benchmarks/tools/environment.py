@@ -67,10 +67,11 @@ def slug(device: str) -> str:
 
 
 def sentence(facts: dict[str, Any]) -> str:
-    """The environment as the line that ends a table."""
+    """The environment as the line that ends a table; without a load where many runs had each its own."""
+    load = f", load {facts['load']} at the start" if "load" in facts else ""
     versions = ", ".join(f"{name} {number}" for name, number in facts["versions"].items())
     return (
-        f"Device: {facts['device']}. Processor: {facts['cpu']}, {facts['cores']} cores, {facts['threads']} threads, load {facts['load']} at the start. "
+        f"Device: {facts['device']}. Processor: {facts['cpu']}, {facts['cores']} cores, {facts['threads']} threads{load}. "
         f"Versions: {versions}. Seed {facts['seed']}. Data: {facts['data']}."
     )
 

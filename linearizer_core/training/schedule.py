@@ -13,8 +13,8 @@ def learning_rate(config: StageConfig, step: int) -> float:
     r"""The learning rate of step ``step`` (0-based) of a stage of :math:`N` steps.
 
     :math:`\eta_k = \eta \cdot \min(1, k/w) \cdot \big(f + (1 - f)\,\tfrac12 (1 + \cos \pi p_k)\big)` with :math:`k = \texttt{step} + 1`,
-    :math:`w` the warm-up steps, :math:`f` the final fraction, :math:`p_k = 0` while :math:`k \le hN` and then growing linearly to 1 at the last
-    step. Being a function of the step alone, it needs no state in checkpoints.
+    :math:`w` the warm-up steps, at most half of all, :math:`f` the final fraction, :math:`p_k = 0` while :math:`k \le hN` and then growing linearly to 1
+    at the last step. Being a function of the step alone, it needs no state in checkpoints.
 
     Example:
         >>> from linearizer_core.config import StageConfig
@@ -22,9 +22,15 @@ def learning_rate(config: StageConfig, step: int) -> float:
         >>> config = StageConfig(steps=100, batch_size=8, optimizer=optimizer, warmup_steps=10, hold=0.5, final_lr_fraction=0.0)
         >>> [round(learning_rate(config, step), 3) for step in (0, 9, 49, 74, 99)]
         [0.1, 1.0, 1.0, 0.5, 0.0]
+
+        A short run reaches the full rate too:
+
+        >>> short = StageConfig(steps=8, batch_size=8, optimizer=optimizer, warmup_steps=100, hold=0.5)
+        >>> [round(learning_rate(short, step), 3) for step in (0, 3)]
+        [0.25, 1.0]
     """
     done = step + 1
-    warm_up = min(1.0, done / config.warmup_steps) if config.warmup_steps else 1.0
+    warm_up = min(1.0, done / max(1, min(config.warmup_steps, config.steps // 2)))
     held = config.hold * config.steps
     progress = (done - held) / (config.steps - held) if done > held else 0.0
     floor = config.final_lr_fraction

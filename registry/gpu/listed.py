@@ -8,7 +8,8 @@ bf16 is on in the configurations. Compilation is off everywhere: on a GPU it has
 ``bench_options`` measures it. Convolutions are channels-last where a configuration says so. Reversible backpropagation is off: it trades time for memory,
 and no job comes near the memory of one GPU.
 
-Two jobs fit another prior to a bijection of the registry, by its name: after a new ``flow.mnist`` or ``flow.cifar10`` is there, run them again.
+Two jobs fit another prior to a bijection of the registry, by its name: after a new ``flow.mnist`` or ``flow.cifar10`` is there, delete their folders in
+``runs/gpu`` and in ``runs/gpu/models``, and run them again. Other seeds of the one on MNIST are other seeds of its prior alone.
 """
 
 from __future__ import annotations

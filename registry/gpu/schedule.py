@@ -38,6 +38,7 @@ class Outcome:
 class _Running:
     job: Job
     begun: float
+    ends: float
     limit: float
     log: IO[bytes]
     step: Step
@@ -47,8 +48,9 @@ class _Running:
 class Schedule:
     """The order: a job begins when a place is free, its data are there, the jobs it needs are done, and it fits into the time that is left.
 
-    Those that do not fit are passed over. A job that measures speed waits until nothing else runs, and then runs by itself. When the time is over, what still
-    runs is stopped: the checkpoints of a training stay, and the next call goes on from there.
+    Those that do not fit are passed over. A job that measures speed waits until nothing else runs, and then runs by itself; while it waits, others begin only
+    if they are expected to end before what runs already. When the time is over, what still runs is stopped: the checkpoints of a training stay, and the next
+    call goes on from there.
 
     Arguments:
         place: folders and device.
@@ -107,6 +109,7 @@ class Schedule:
     def _start(self, waiting: list[Job]) -> list[Job]:
         """Start what may be started, and give back what still waits."""
         later: list[Job] = []
+        until = float("inf")
         for number, job in enumerate(waiting):
             if len(self.running) >= self.at_once or any(each.job.alone for each in self.running):
                 return [*later, *waiting[number:]]
@@ -119,7 +122,10 @@ class Schedule:
             elif any(each.name in names for each in job.after):
                 later.append(job)
             elif job.alone and self.running:
-                return [*later, *waiting[number:]]
+                later.append(job)
+                until = max(each.ends for each in self.running)
+            elif self.clock() + job.rest(self.place) > until:
+                later.append(job)
             else:
                 self._begin(job)
         return later
@@ -141,7 +147,7 @@ class Schedule:
         self._tell(f"{job.name}: begins, about {job.rest(self.place):.0f} s")
         log = (self.place.runs / "logs" / f"{job.name}.log").open("ab")
         now = self.clock()
-        self.running.append(_Running(job, now, now + OVERDUE * job.seconds, log, *self._launch(job, log)))
+        self.running.append(_Running(job, now, now + job.rest(self.place), now + OVERDUE * job.seconds, log, *self._launch(job, log)))
 
     def _launch(self, job: Job, log: IO[bytes]) -> tuple[Step, subprocess.Popen[bytes]]:
         """The first step that has not been done, and its process."""

@@ -87,11 +87,17 @@ def test_what_does_not_fit_is_passed_over_unless_it_is_asked_for(place: Place) -
 
 
 def test_a_measurement_of_speed_runs_by_itself(place: Place) -> None:
-    """It begins when everything before it has ended, though there is room, and nothing overtakes it."""
+    """It begins when everything before it has ended, though there is room, and nothing overtakes it that would keep it waiting."""
     before = script("before", "import time; time.sleep(0.3)")
     alone = script("alone", "assert (runs / 'before.done').exists(); import time; time.sleep(0.3); assert not (runs / 'after.done').exists()", alone=True)
     assert set(states(run(place, before, alone, script("after"), at_once=3)).values()) == {"done"}
     assert order(place) == ["before", "alone", "after"]
+
+
+def test_while_a_measurement_of_speed_waits_shorter_jobs_run(place: Place) -> None:
+    before = script("before", wait_for("short.done"))
+    assert set(states(run(place, before, script("alone", alone=True), script("long"), script("short", seconds=1), at_once=2)).values()) == {"done"}
+    assert order(place) == ["before", "short", "alone", "long"]
 
 
 @pytest.mark.parametrize(("code", "state"), [("", "done"), ("raise ValueError", "left out")])

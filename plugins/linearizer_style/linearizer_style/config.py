@@ -78,7 +78,7 @@ class StyleStageConfig(StageConfig):
     steps: int = Field(1500, ge=1, description="optimiser steps")
     batch_size: int = Field(16, ge=1, description="crops per step, over all processes")
     optimizer: OptimizerConfig = OptimizerConfig(lr=2e-3, betas=(0.9, 0.99))
-    warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up")
+    warmup_steps: int = Field(100, ge=0, description="steps of linear warm-up, at most half of all")
     hold: float = Field(0.3, ge=0, le=1, description="fraction of the steps at full rate before the cosine")
     clip_norm: float | None = Field(1.0, gt=0, description="largest gradient norm; none to switch clipping off")
     ema: float | None = Field(0.998, gt=0, lt=1, description="decay of the averaged weights; none to switch averaging off")

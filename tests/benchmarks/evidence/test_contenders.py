@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
 from benchmarks.evidence import matching
-from benchmarks.evidence.budget import affordable, measure_costs, read_costs, write_costs
+from benchmarks.evidence.budget import add_costs, affordable, measure_costs, read_costs
 from benchmarks.evidence.contender import Contender, Cost
 from benchmarks.evidence.entries import RECIPES
 from benchmarks.evidence.recipes import Recipe
@@ -85,8 +86,10 @@ def test_steps_follow_from_what_they_cost(splits: Splits, tmp_path: Path) -> Non
     costs = measure_costs({"ours": RECIPES["ours"]}, splits, None)
     assert costs["ours"].keys() == {"reconstruction", "prior"}
     assert costs["ours"]["prior"].start > costs["ours"]["reconstruction"].start  # the latents of all images
-    write_costs(tmp_path / "costs.json", costs, {})
-    assert read_costs(tmp_path / "costs.json") == costs
+    add_costs(tmp_path / "costs.json", costs, {"load": 0.5})
+    add_costs(tmp_path / "costs.json", {"other": costs["ours"]}, {"load": 2.5})
+    assert read_costs(tmp_path / "costs.json") == {**costs, "other": costs["ours"]}
+    assert [each["environment"]["load"] for each in json.loads((tmp_path / "costs.json").read_text()).values()] == [0.5, 2.5]
     steps = affordable(costs["ours"], RECIPES["ours"].shares, 60.0)
     spent = sum(costs["ours"][stage].start + number * costs["ours"][stage].step for stage, number in steps.items())
     assert 60 - 2 * max(cost.step for cost in costs["ours"].values()) < spent <= 60

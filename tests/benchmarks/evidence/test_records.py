@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from benchmarks.evidence import page, plan
-from benchmarks.evidence.budget import write_costs
+from benchmarks.evidence.budget import add_costs
 from benchmarks.evidence.contender import Cost, Draw
 from benchmarks.evidence.entries import ABLATIONS
-from benchmarks.evidence.run import COSTS, Run, perform, perform_floors, perform_shipped
-from benchmarks.evidence.tables import distance, of_seeds
+from benchmarks.evidence.run import COSTS, Run, perform, perform_floors, perform_trained
+from benchmarks.evidence.tables import distance, of_seeds, target_table
 from benchmarks.evidence.yardstick import Yardstick
 from linearizer_core.data import Splits, stack
 from linearizer_core.factory import create_dataset
@@ -57,7 +57,7 @@ def runs(splits: Splits, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two trials of a second each."""
     folder = tmp_path_factory.mktemp("evidence")
     costs = {"reconstruction": Cost(0.1), "prior": Cost(0.05)}
-    write_costs(folder / COSTS, dict.fromkeys(("ours", "ours-batch"), costs), {})
+    add_costs(folder / COSTS, dict.fromkeys(("ours", "ours-batch"), costs), {})
     for recipe in ("ours", "ours-batch"):
         perform(Run(recipe, 0, 1.0, "validation", 600), splits, None, folder)
     return folder
@@ -81,8 +81,23 @@ def test_the_trial_with_the_least_distance_is_chosen(runs: Path, monkeypatch: py
     best = min(distances, key=distances.__getitem__)
     assert plan.chosen("ours", runs) == best
     mains = plan.plan("main", runs)
-    assert [(run.recipe, run.seed) for run in mains] == [(recipe, seed) for recipe in (best, "likelihood", "matching") for seed in (0, 1, 2)]
+    compared = [(recipe, seed) for recipe in (best, "likelihood", "matching") for seed in (0, 1, 2)]
+    assert [(run.recipe, run.seed) for run in mains] == [*compared, ("published", 0)]
     assert {run.split for run in mains} == {"test"}
+
+
+def test_sizes_that_hardly_begin_within_a_budget_are_left_out(tmp_path: Path) -> None:
+    add_costs(tmp_path / COSTS, {name: {"reconstruction": Cost(0.1), "prior": Cost(0.1, start=20.0)} for name in plan.WIDTHS}, {})
+    add_costs(tmp_path / COSTS, {"size-double": {"reconstruction": Cost(0.1, start=1.0), "prior": Cost(0.1, start=80.0)}}, {})
+    planned = plan.plan("scaling", tmp_path)
+    assert [run.budget for run in planned if run.recipe == "size-double"] == [300.0, 600.0]
+    assert len(planned) == 14
+
+
+def test_a_target_is_reached_by_all_seeds_on_average_or_not() -> None:
+    seeds = [{"ways": {"one step": {"frechet_classifier": value}}} for value in (6.0, 8.5)]
+    reached = [line.rsplit("| ", 1)[1] for line in target_table([("a", 9.0, seeds), ("a", 8.0, seeds), ("a", 7.0, seeds)]).splitlines()[2:]]
+    assert reached == ["yes |", "on average |", "no |"]
 
 
 def test_records_become_tables_and_pictures(splits: Splits, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,29 +109,36 @@ def test_records_become_tables_and_pictures(splits: Splits, runs: Path, tmp_path
         write_json(runs / "records" / f"{run.name}.json", {**made, **run.__dict__, **changes})
 
     for recipe in ("ours", "ours-batch", "unlabelled", "published", "published-couplings", *next(iter(ABLATIONS.values()))):
-        record(plan.trial(recipe), title=recipe)
+        record(plan.trial(recipe))
     for seed in (0, 1):
         for recipe in ("ours", "unlabelled", "published"):
-            record(plan.final(recipe, seed), title=recipe)
+            record(plan.final(recipe, seed))
     for index, recipe in enumerate(plan.WIDTHS):
         for budget in plan.BUDGETS:
             record(plan.size(recipe, budget), parameters=10**6 * 2**index)
     perform_floors(splits, None, runs, 600)
     monkeypatch.setattr(page, "SHIPPED", ("flow.digits",))
-    perform_shipped("flow.digits", splits, None, runs, 600)
+    monkeypatch.setattr(page, "TARGETS", {"ours": 8.0, "unlabelled": 20.0, "flow.digits": 1e6})
+    monkeypatch.setattr(plan, "SAMPLES", 600)
+    perform_trained(plan.shipped("flow.digits"), splits, None, runs)
+    perform_trained(plan.shipped("flow.digits", seed=1), splits, None, runs)
+    perform_trained(plan.shipped("flow.digits-before", "validation", address="flow.digits"), splits, None, runs)
     found = page.sections(page.collect(runs, tmp_path), tmp_path)
     assert found["evidence-trials"].count("**") == 6
-    assert f"the published recipe is still at {of_seeds([distance(made)] * 2)}." in found["evidence-opening"]
-    assert "| one step | 2 |" in found["evidence-quality"]
+    assert f"the published objective is at {distance(made):.0f} in" in found["evidence-opening"]
+    assert "| one step | 2 | 600 |" in found["evidence-quality"]
+    assert found["evidence-targets"].count(" | yes |") == 1
     assert "temperature" in found["evidence-quality"]
     assert "temperature" not in found["evidence-short"]
     assert "| training images |" in found["evidence-quality"]
-    shipped = json.loads((runs / "records" / "flow.digits.json").read_text())["ways"]["one step"]
-    assert shipped["label_agreement"] > 0.95
-    assert f"| `flow.digits` | one step | 1 | {shipped['frechet_classifier']:.2f} |" in found["evidence-registry"]
+    seeds = [json.loads((runs / "records" / f"flow.digits-{seed}-test.json").read_text())["ways"]["one step"] for seed in (0, 1)]
+    assert seeds[0]["label_agreement"] > 0.95
+    assert seeds[0]["frechet_classifier"] != seeds[1]["frechet_classifier"]
+    assert f"| `flow.digits` | one step | 2 | 600 | {of_seeds([each['frechet_classifier'] for each in seeds])} |" in found["evidence-registry"]
+    assert "| the one before `flow.digits` |" in found["evidence-registry-choice"]
     assert f"{made['parameters']:,}" in found["evidence-cost"]
     assert "| 32.4 |" in found["evidence-paper"]
-    assert "| backbone | ours, unchanged |" in found["evidence-ablations"]
+    assert "| backbone | labels: batches of 128, unchanged |" in found["evidence-ablations"]
     assert found["evidence-scaling"].count(" s |") >= 1
     assert "8,000,000" in found["evidence-scaling"]
     for picture in ("evaluations.png", "scaling.png"):
