@@ -32,6 +32,14 @@ CANDIDATES: dict[str, Recipe] = {
     "published-couplings": published("published: our couplings and optimiser", *OUR_OPTIMISER),
     "published-perceptual": published("published: our couplings and optimiser, a perceptual distance", *OUR_OPTIMISER, perceptual=True),
     "published-batch": published("published: our couplings and optimiser, batches of 64", *OUR_OPTIMISER, "task.published.training.batch_size=64"),
+    "published-rank": published("published: our couplings and optimiser, core of rank 16", *OUR_OPTIMISER, "core.rank=16"),
+    "published-rank-batch": published(
+        "published: our couplings and optimiser, core of rank 16, batches of 64",
+        *OUR_OPTIMISER,
+        "core.rank=16",
+        "task.published.training.batch_size=64",
+        costs="published-batch",
+    ),
     "likelihood": likelihood("likelihood", 1e-3),
     "matching": matching("flow-matching U-Net", 1e-3, batch_size=32),
 }
@@ -49,7 +57,7 @@ ABLATIONS: dict[str, dict[str, Recipe]] = {
     },
     "rank": {f"rank-{rank}": ours(f"{rank} coordinates kept", f"core.rank={rank}", costs="ours") for rank in (8, 16, 64)},
     "core": {
-        "core-rank": published("per-step core of rank 16", *OUR_OPTIMISER, "core.rank=16"),
+        "published-rank": CANDIDATES["published-rank"],
         "core-shared": published("shared subspace of rank 8, integrated up to t = 1", *OUR_OPTIMISER, 'core={name="shared_subspace", rank=8}'),
         "core-mask": published("a mask: 32 coordinates, integrated up to t = 1", *OUR_OPTIMISER, 'core={name="gaussian", rank=32}'),
     },

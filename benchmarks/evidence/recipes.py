@@ -77,7 +77,7 @@ def unlabelled(title: str, clusters: int, *overrides: str, prior: float = 0.25) 
     return ours(title, 'task.latent_prior.condition="cluster"', f"task.latent_prior.clusters={clusters}", *overrides, prior=prior)
 
 
-def published(title: str, *overrides: str, perceptual: bool = False) -> Recipe:
+def published(title: str, *overrides: str, perceptual: bool = False, costs: str = "") -> Recipe:
     """The published objective and core on our couplings, their dense ones as wide as makes the model as large as ours."""
 
     def build(info: DataInfo, seed: int, steps: Steps, weights: Path | None) -> Contender:
@@ -89,7 +89,7 @@ def published(title: str, *overrides: str, perceptual: bool = False) -> Recipe:
         width = nearest(size, our_size(info))
         return _configured(THEIRS, CORE, *overrides, f"backbone.dense.width={width}", *more)(info, seed, steps, weights)
 
-    return Recipe(title, build, {"published": 1.0})
+    return Recipe(title, build, {"published": 1.0}, costs)
 
 
 def published_design(title: str, *overrides: str) -> Recipe:

@@ -82,7 +82,7 @@ def test_the_trial_with_the_least_distance_is_chosen(runs: Path, monkeypatch: py
     assert plan.chosen("ours", runs) == best
     mains = plan.plan("main", runs)
     compared = [(recipe, seed) for recipe in (best, "likelihood", "matching") for seed in (0, 1, 2)]
-    assert [(run.recipe, run.seed) for run in mains] == [*compared, ("published", 0)]
+    assert [(run.recipe, run.seed) for run in mains] == [("published", 0), *compared]
     assert {run.split for run in mains} == {"test"}
 
 
