@@ -2,7 +2,7 @@
 
     python -m benchmarks.evidence.trained DATA MODEL --weights WEIGHTS --name flow.mnist --seed 1 [--split test] [--runs runs/evidence]
 
-MODEL is a run folder, a folder of a saved model, or a name. The record goes to RUNS/records, from where ``python -m benchmarks.evidence.page`` takes it.
+MODEL is a name, or local-dir:PATH of a saved model, such as the folder model of a run. The record goes to RUNS/records, from where ``python -m benchmarks.evidence.page`` takes it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from linearizer_core.factory import create_dataset
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, help="folder with MNIST's four idx files")
-    parser.add_argument("model", help="where it is loaded from")
+    parser.add_argument("model", help="where it is loaded from: a name, local-dir:PATH or hf-hub:ORG/NAME")
     parser.add_argument("--weights", type=Path, required=True, help="safetensors weights of tf_efficientnet_lite0")
     parser.add_argument("--name", required=True, choices=(*SHIPPED, *(name + BEFORE for name in SHIPPED)), help="of which model it is a seed, or a predecessor")
     parser.add_argument("--seed", type=int, default=0, help="that of its training")
