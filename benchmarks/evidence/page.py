@@ -68,8 +68,9 @@ def collect(runs: Path, out: Path) -> Records:
 
 def keep_pictures(records: Records, runs: Path, out: Path) -> None:
     """Copy the samples of the first seed of what is compared on test images, where RUNS has them."""
+    shown = {*_best(records).values(), DESIGN, *OTHERS}
     for record in records.values():
-        if record["split"] == "test" and record["recipe"] in RECIPES and record["seed"] == 0:
+        if record["split"] == "test" and record["recipe"] in shown and record["seed"] == 0:
             for way in _ways(record):
                 made = runs / Run(**{name: record[name] for name in Run.__dataclass_fields__}).trained / picture(way)
                 if made.exists():
@@ -79,10 +80,9 @@ def keep_pictures(records: Records, runs: Path, out: Path) -> None:
 def sections(records: Records, out: Path) -> dict[str, str]:
     """The tables, by the name of their markers; a picture for each of them that has one."""
     found = {}
-    trials = {family: [records[name] for name in (trial(recipe).name for recipe in recipes) if name in records] for family, recipes in TRIALS.items()}
-    best = {family: min(tried, key=distance)["recipe"] for family, tried in trials.items() if tried}
+    best = _best(records)
     if best:
-        found["evidence-trials"] = trial_table({family: tried for family, tried in trials.items() if tried}, best)
+        found["evidence-trials"] = trial_table(_trials(records), best)
     if ablations := _ablations(records):
         references = {subject: records[trial("published-couplings" if subject == "core" else "ours").name] for subject in ablations}
         found["evidence-ablations"] = ablation_table(ablations, references)
@@ -99,7 +99,7 @@ def sections(records: Records, out: Path) -> dict[str, str]:
         found["evidence-registry-choice"] = choice_table(choice)
     titles = {
         **{best[family]: title for family, title in TITLES.items() if family in best},
-        DESIGN: RECIPES[DESIGN].title,
+        DESIGN: "published recipe, as described",
         **{recipe: RECIPES[recipe].title for recipe in OTHERS},
     }
     finals = [
@@ -155,6 +155,16 @@ def keep_shipped(out: Path) -> None:
     """Copy pictures of the first model of the registry that is measured here."""
     for name in ("interpolation.png", "inversion.png"):
         (out / f"{SHIPPED[0]}_{name}").write_bytes(load(SHIPPED[0]).pictures[name])
+
+
+def _trials(records: Records) -> dict[str, list[dict[str, Any]]]:
+    found = {family: [records[name] for name in (trial(recipe).name for recipe in recipes) if name in records] for family, recipes in TRIALS.items()}
+    return {family: tried for family, tried in found.items() if tried}
+
+
+def _best(records: Records) -> dict[str, str]:
+    """By family, the recipe with the least distance to validation images."""
+    return {family: min(tried, key=distance)["recipe"] for family, tried in _trials(records).items()}
 
 
 def _of(name: str, split: str, records: Records) -> list[dict[str, Any]]:

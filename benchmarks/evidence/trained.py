@@ -2,7 +2,8 @@
 
     python -m benchmarks.evidence.trained DATA MODEL --weights WEIGHTS --name flow.mnist --seed 1 [--split test] [--runs runs/evidence]
 
-MODEL is a name, or local-dir:PATH of a saved model, such as the folder model of a run. The record goes to RUNS/records, from where ``python -m benchmarks.evidence.page`` takes it.
+MODEL is a name, or local-dir:PATH of a saved model, such as the folder model of a run. The record goes to RUNS/records, from where
+``python -m benchmarks.evidence.page`` takes it.
 """
 
 from __future__ import annotations

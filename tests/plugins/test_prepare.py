@@ -221,7 +221,8 @@ def test_files_that_are_missing_are_named(tmp_path: Path) -> None:
 # --- stops and kills ------------------------------------------------------------------------------------
 
 STUCK = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts what runs in the background without it
 from pathlib import Path
 from linearizer_datasets import prepare
 from linearizer_datasets.config import PrepareConfig

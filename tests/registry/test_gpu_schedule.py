@@ -97,7 +97,7 @@ def test_a_measurement_of_speed_runs_by_itself(place: Place) -> None:
 def test_while_a_measurement_of_speed_waits_shorter_jobs_run(place: Place) -> None:
     before = script("before", wait_for("short.done"))
     assert set(states(run(place, before, script("alone", alone=True), script("long"), script("short", seconds=1), at_once=2)).values()) == {"done"}
-    assert order(place) == ["before", "short", "alone", "long"]
+    assert order(place)[2:] == ["alone", "long"]
 
 
 @pytest.mark.parametrize(("code", "state"), [("", "done"), ("raise ValueError", "left out")])
