@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.evidence.entries import ABLATIONS, RECIPES
 from benchmarks.evidence.figures import plot_evaluations, plot_scaling
-from benchmarks.evidence.plan import BEFORE, BUDGETS, DESIGN, OTHERS, SECONDS, SHIPPED, TRIALS, WIDTHS, shipped, size, trial
+from benchmarks.evidence.plan import BEFORE, BUDGETS, DESIGN, OTHERS, SECONDS, SHIPPED, TRIALS, WIDTHS, size, trial
 from benchmarks.evidence.run import COSTS, FLOORS, Run, picture
 from benchmarks.evidence.tables import (
     Record,
@@ -169,7 +169,7 @@ def _best(records: Records) -> dict[str, str]:
 
 def _of(name: str, split: str, records: Records) -> list[dict[str, Any]]:
     """The records of a model that was trained elsewhere, by seed."""
-    found = [record for key, record in records.items() if record["recipe"] == name and key == shipped(name, split, record["seed"]).record]
+    found = [record for record in records.values() if record["recipe"] == name and record["split"] == split]
     return sorted(found, key=lambda record: record["seed"])
 
 

@@ -28,6 +28,8 @@ def main() -> None:
     parser.add_argument("--split", choices=("validation", "test"), default="test", help="what its samples are compared with")
     parser.add_argument("--runs", type=Path, default=Path("runs/evidence"), help="folder of what is measured")
     given = parser.parse_args()
+    if not given.weights.is_file():
+        parser.error(f"--weights {given.weights} is no file; give timm's tf_efficientnet_lite0 as safetensors")
     torch.set_num_threads(1)
     splits = create_dataset("mnist", root=given.data).load()
     perform_trained(shipped(given.name, given.split, given.seed, given.model), splits, given.weights, given.runs)
