@@ -232,6 +232,7 @@ def test_a_model_that_learns_is_measured_better_than_the_content(tmp_path: Path)
     assert report.metrics["psnr_db"] > report.metrics["content_psnr_db"] + 3
     assert report.metrics["ssim"] > report.metrics["content_ssim"]
     assert report.metrics["destyle_max_abs_err"] < 1e-6
+    assert 15 < report.metrics["destyled_file_psnr_db"] < 80  # clipped and rounded, but still the picture
     assert report.metrics["round_trip_max_abs_err"] < 1e-4
     assert set(report.metrics) <= set(report.notes)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(report.figures) == ["destyle.png", "mixes.png", "strengths.png", "styles.png"]
