@@ -42,7 +42,7 @@ NOTES = {
     "styles_better_than_colour": "styles in which the PSNR of ours is above that of the affine map of colours",
     "round_trip_max_abs_err": "g^-1(g(x)) against x, held-out crops",
     "destyle_max_abs_err": "f^-1(f(x)) against x, held-out crops, worst style, in float64",
-    "destyled_file_psnr_db": "the same through a file: f(x) clipped and rounded to 8 bits, then f^-1, against x, mean over styles",
+    "destyled_file_psnr_db": "f^-1 of f(x) clipped and rounded to 8 bits, as a file holds it, against x, held-out crops, mean over styles",
     "destyled_teacher_psnr_db": "f^-1 of the teacher's picture against the content, mean over styles",
     "halfway_mean_abs_difference": "half-way between the first and the third style, mixed as matrices, against the second style; pixels in [0, 1]",
     "number_halfway_mean_abs_difference": "half-way between the first and the third style, by its number, against the second style",
